@@ -1,0 +1,213 @@
+"""The Docker engine, through its API. The only module that uses the Docker SDK."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.errors import EngineError
+from agent.host import retry
+from agent.host.clock import Deadline
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+ANSWER_SECONDS = 30.0
+LAST_SECONDS = 1.0
+# A boot waits this long for an engine that is still starting.
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """One container as the engine sees it now. `health` is None when it has no health check."""
+
+    id: str
+    name: str
+    service: str
+    image: str
+    state: str
+    exit_code: int
+    restarts: int
+    restart_policy: str
+    started: dt.datetime | None
+    health: str | None
+    health_log: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image on the host, with its tags and the digests under which it was pulled (`name@sha256:...`)."""
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...] = ()
+
+
+class Engine:
+    """The engine at `address` (`unix://...` or `tcp://...`); no call lasts longer than the run has time left."""
+
+    def __init__(self, address: str, deadline: Deadline) -> None:
+        self.address = address
+        self._deadline = deadline
+        self._api: Any = None
+
+    def wait_ready(self, deadline: Deadline, tell: Callable[[BaseException], None]) -> str:
+        """Its version, as soon as it answers; `EngineError` when it does not in time."""
+        share = deadline.share(READY_SECONDS)
+        try:
+            return retry.until(share, self._version, on=(EngineError,), tell=tell, most=1.0)
+        except EngineError as error:
+            raise EngineError(
+                f"waiting for the Docker engine at {self.address}",
+                f"{error.cause} (for {share.seconds:.0f} s)",
+                "start it (`systemctl start docker`) and see why it is down (`journalctl -u docker`)",
+            ) from error
+
+    def _version(self) -> str:
+        with self._asking("asking the Docker engine for its version"):
+            version: str = self._client().version()["Version"]
+            return version
+
+    def containers(self, project: str) -> list[Container]:
+        """The containers of a Compose project, stopped ones too, `compose run` ones not, by name."""
+        filters = {"label": [f"{PROJECT_LABEL}={project}", f"{ONE_OFF_LABEL}=False"]}
+        with self._asking(f"listing the containers of project {project}"):
+            found = self._client().containers(all=True, filters=filters)
+            inspected = [self._inspect(item["Id"]) for item in found]
+        return sorted((item for item in inspected if item is not None), key=lambda item: item.name)
+
+    def _inspect(self, identity: str) -> Container | None:
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        try:
+            return _container(self._client().inspect_container(identity))
+        except docker.errors.NotFound:
+            return None  # removed since the listing
+
+    def running(self) -> int:
+        """How many containers run on this host, whoever started them."""
+        with self._asking("listing the running containers"):
+            return len(self._client().containers(quiet=True))
+
+    def log_tail(self, container: Container, lines: int) -> list[str]:
+        """The container's last lines, stdout and stderr as they came. They may hold secrets."""
+        with self._asking(f"reading the log of container {container.name}"):
+            raw = self._client().logs(container.id, stdout=True, stderr=True, tail=lines)
+        return [line for line in bytes(raw).decode("utf-8", "replace").splitlines() if line.strip()]
+
+    def images(self) -> list[Image]:
+        """The images on the host."""
+        with self._asking("listing the images"):
+            return [_image(item) for item in self._client().images()]
+
+    def images_in_use(self) -> set[str]:
+        """The ids of images that any container has, running or not."""
+        with self._asking("listing the containers"):
+            return {item["ImageID"] for item in self._client().containers(all=True)}
+
+    def image_id(self, reference: str) -> str | None:
+        """The id of the image with this tag, None when the host does not have it."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        with self._asking(f"looking for the image {reference}"):
+            try:
+                identity: str = self._client().inspect_image(reference)["Id"]
+            except docker.errors.ImageNotFound:
+                return None
+        return identity
+
+    def remove_image(self, reference: str) -> bool:
+        """Remove a tag or an image; false when something still uses it."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        with self._asking(f"removing the image {reference}"):
+            try:
+                self._client().remove_image(reference)
+            except (docker.errors.ImageNotFound, docker.errors.APIError) as error:
+                if isinstance(error, docker.errors.ImageNotFound) or error.status_code == 409:  # noqa: PLR2004 - HTTP Conflict
+                    return False
+                raise
+        return True
+
+    def _client(self) -> Any:  # noqa: ANN401 - the SDK's stubs type half of its calls
+        if self._api is None:
+            import docker  # noqa: PLC0415 - 0.1 s that `--help` and `status` need not pay
+
+            # "auto": engines from 29 on refuse old versions, those before 24 do not know new ones.
+            self._api = docker.APIClient(base_url=self.address, version="auto", timeout=int(ANSWER_SECONDS))
+        self._api.timeout = self._patience()
+        return self._api
+
+    def _patience(self) -> float:
+        """Seconds to wait for an answer: also after the deadline some, for the evidence of what went wrong."""
+        return min(ANSWER_SECONDS, max(self._deadline.left(), LAST_SECONDS))
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        import docker.errors  # noqa: PLC0415 - see _client
+        import requests.exceptions  # noqa: PLC0415 - see _client
+
+        try:
+            yield
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineError(
+                doing, _root_cause(error), "see why the engine is in trouble: `journalctl -u docker`, `docker info`"
+            ) from error
+
+
+def _root_cause(error: BaseException) -> str:
+    """The system's own words (`Connection refused`), which the SDK wraps three times."""
+    explanation = getattr(error, "explanation", None)
+    if explanation:
+        return str(explanation)
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        nested = next((item for item in cause.args if isinstance(item, BaseException)), None)
+        cause = nested or cause.__cause__ or cause.__context__
+    return str(error)
+
+
+def _image(data: Mapping[str, Any]) -> Image:
+    """The engine lists an untagged image with `<none>:<none>` or with nothing, by its version."""
+    tags, digests = (data.get(key) or () for key in ("RepoTags", "RepoDigests"))
+    return Image(
+        data["Id"],
+        tuple(tag for tag in tags if tag != "<none>:<none>"),
+        tuple(digest for digest in digests if not digest.startswith("<none>@")),
+    )
+
+
+def _container(data: Mapping[str, Any]) -> Container:
+    state, labels = data["State"], data["Config"].get("Labels") or {}
+    health = state.get("Health") or {}
+    log: Sequence[Mapping[str, Any]] = health.get("Log") or ()
+    return Container(
+        id=data["Id"],
+        name=data["Name"].lstrip("/"),
+        service=labels.get(SERVICE_LABEL, ""),
+        image=data["Image"],
+        state=state["Status"],
+        exit_code=state["ExitCode"],
+        restarts=data.get("RestartCount", 0),
+        restart_policy=data["HostConfig"].get("RestartPolicy", {}).get("Name") or "no",
+        started=_time(state.get("StartedAt", "")),
+        health=health.get("Status") if health.get("Status") != "none" else None,
+        health_log=(log[-1].get("Output") or "").strip() if log else "",
+    )
+
+
+def _time(text: str) -> dt.datetime | None:
+    """An RFC 3339 time with nanoseconds, as Go prints it; None for Go's zero time."""
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text)
+    if match is None or text.startswith("0001-"):
+        return None
+    return dt.datetime.fromisoformat(f"{match[1]}+00:00")

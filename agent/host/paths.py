@@ -1,0 +1,90 @@
+"""Every path of the host that the agent reads or writes, in one place (contract section 1, design section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The host's files below `root` (`/` on a real host, any folder in a test)."""
+
+    root: Path = Path("/")
+
+    def at(self, path: str) -> Path:
+        """Where the absolute `path` of the host lies below the root."""
+        return self.root / path.lstrip("/")
+
+    def shown(self, path: Path) -> str:
+        """`path` as a message names it: as the host knows it, without the root."""
+        return f"/{path.relative_to(self.root)}" if path.is_relative_to(self.root) else str(path)
+
+    @property
+    def bootstrap(self) -> Path:
+        """Written by cloud-init; infrastructure values and perhaps AWS keys."""
+        return self.at("/opt/deployment/.env")
+
+    @property
+    def services(self) -> Path:
+        """The parent of the role's folder and of `common`."""
+        return self.at("/opt/services")
+
+    @property
+    def staging(self) -> Path:
+        """Where a bundle is put together before anything live changes: on the same file system as the live folders."""
+        return self.services / ".delphi-agent-staging"
+
+    def role(self, role: str) -> Path:
+        """The role's bundle and the Compose project's folder."""
+        return self.services / role
+
+    @property
+    def common(self) -> Path:
+        """The bundle's files that are shared between roles."""
+        return self.services / "common"
+
+    @property
+    def daemon_json(self) -> Path:
+        """The Docker engine's settings."""
+        return self.at("/etc/docker/daemon.json")
+
+    @property
+    def run(self) -> Path:
+        """0755, gone after a reboot."""
+        return self.at("/run/delphi-agent")
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the one run that may act."""
+        return self.run / "lock"
+
+    @property
+    def status(self) -> Path:
+        """0644, no secrets: the running or the last run."""
+        return self.run / "status.json"
+
+    @property
+    def docker_config(self) -> Path:
+        """0700: the registry token for the time of a run."""
+        return self.run / "docker"
+
+    @property
+    def overrides(self) -> Path:
+        """0700: the generated compose override."""
+        return self.run / "compose"
+
+    @property
+    def state(self) -> Path:
+        """0700, kept: releases, verdicts, the fingerprint key."""
+        return self.at("/var/lib/delphi-agent")
+
+    @property
+    def docker_socket(self) -> Path:
+        """Where the engine listens unless DOCKER_HOST says otherwise."""
+        return self.at("/var/run/docker.sock")
+
+    @property
+    def dmi(self) -> Path:
+        """What the firmware says about the machine."""
+        return self.at("/sys/class/dmi/id")
