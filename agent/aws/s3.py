@@ -1,0 +1,148 @@
+"""Objects of the config bucket. S3 is asked as little as it can be: one listing, one GET per object, no HEAD."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent.aws.failures import calling, translate
+from agent.errors import AgentError, AwsError, BundleError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+_CHUNK = 256 << 10
+# How often an object is fetched whose body breaks.
+BODY_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """One object as the listing shows it; `etag` without its quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ConfigBucket:
+    """The bucket that holds the bundles."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def listing(self, prefix: str) -> list[RemoteObject]:
+        """Every object below `prefix`, all pages, in the order of their keys."""
+        return [
+            RemoteObject(item["Key"], item["Size"], item["ETag"].strip('"'))
+            for page in self._pages(prefix, "")
+            for item in page.get("Contents", ())
+        ]
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names directly below `prefix` that hold something, without slashes."""
+        return [
+            item["Prefix"].removeprefix(prefix).rstrip("/")
+            for page in self._pages(prefix, "/")
+            for item in page.get("CommonPrefixes", ())
+        ]
+
+    def holds(self, prefix: str) -> bool:
+        """True when at least one object is below `prefix`."""
+        with calling(f"listing s3://{self.name}/{prefix}", "s3:ListBucket", f"arn:aws:s3:::{self.name}"):
+            answer = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
+        return bool(answer.get("Contents"))
+
+    def _pages(self, prefix: str, delimiter: str) -> Iterator[Any]:
+        with calling(f"listing s3://{self.name}/{prefix}", "s3:ListBucket", f"arn:aws:s3:::{self.name}"):
+            yield from self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, Delimiter=delimiter
+            )
+
+    def read(self, item: RemoteObject) -> bytes:
+        """The object's whole content; for small ones."""
+        return self._whole(item, b"".join)
+
+    def download(self, item: RemoteObject, path: Path) -> str:
+        """Write the object to the new file `path`, in pieces; returns the content's sha256 in hex.
+
+        A file that is there already is an error: it might be another name of a live one.
+        """
+
+        def save(pieces: Iterator[bytes]) -> str:
+            digest = hashlib.sha256()
+            with path.open("xb") as file:
+                try:
+                    for piece in pieces:
+                        digest.update(piece)
+                        file.write(piece)
+                except BaseException:
+                    path.unlink()
+                    raise
+            return digest.hexdigest()
+
+        return self._whole(item, save)
+
+    def _whole(self, item: RemoteObject, use: Callable[[Iterator[bytes]], T]) -> T:
+        """What `use` makes of the content. botocore tries again until an answer begins; a body that breaks is our part.
+
+        `BundleError` when it stays damaged, `AwsError` when it stays cut off.
+        """
+        for left in reversed(range(BODY_ATTEMPTS)):
+            try:
+                return use(self._stream(item))
+            except _BrokenBodyError as broken:
+                if not left:
+                    raise broken.error from broken
+        raise AssertionError("not reached: the last attempt returns or raises")
+
+    def _stream(self, item: RemoteObject) -> Iterator[bytes]:
+        """The content as the listing showed it (`If-Match`); length and checksum are verified at the end."""
+        from botocore.exceptions import BotoCoreError, FlexibleChecksumError  # noqa: PLC0415 - a client exists by now
+
+        doing = f"reading s3://{self.name}/{item.key}"
+        received, md5 = 0, hashlib.md5(usedforsecurity=False)
+        # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
+        top = "/".join(item.key.split("/")[:2])
+        resource = f"arn:aws:s3:::{self.name}/{top}/*"
+        with calling(doing, "s3:GetObject", resource):
+            answer = self._client.get_object(Bucket=self.name, Key=item.key, IfMatch=f'"{item.etag}"')
+        try:
+            # botocore checks the object's own checksum, when it has one, while the body is read.
+            for piece in answer["Body"].iter_chunks(_CHUNK):
+                received += len(piece)
+                md5.update(piece)
+                yield piece
+        except FlexibleChecksumError as error:
+            raise _BrokenBodyError(_damaged(doing, "the content does not match its checksum")) from error
+        except BotoCoreError as error:
+            raise _BrokenBodyError(translate(error, doing, "s3:GetObject", resource)) from error
+        if received != item.size:
+            cause = f"{received} bytes came, the listing says {item.size}"
+            raise _BrokenBodyError(AwsError(doing, cause, "run it again"))
+        if _is_md5(item.etag, answer) and md5.hexdigest() != item.etag:
+            raise _BrokenBodyError(_damaged(doing, "the content does not match its ETag"))
+
+
+class _BrokenBodyError(Exception):
+    """A body that was cut off or damaged on its way; `error` is what to raise when it stays so."""
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _damaged(doing: str, cause: str) -> BundleError:
+    return BundleError(doing, cause, "upload the object again; when that does not help, look at what is in between")
+
+
+def _is_md5(etag: str, answer: Any) -> bool:  # noqa: ANN401 - a dictionary of the SDK, looked at for optional keys
+    """An ETag is the content's MD5 unless it was uploaded in parts or encrypted with a KMS or customer key."""
+    plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
+    return plain and len(etag) == 32 and "-" not in etag  # noqa: PLR2004 - hex digits of an MD5
