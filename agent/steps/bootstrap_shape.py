@@ -1,0 +1,35 @@
+"""What a bootstrap value cannot look like; only what is certain to fail later, and then says so less clearly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+_SHAPES = {
+    "SERVER_ROLE": (
+        r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        "must be one folder name of letters, digits, `.`, `_`, `-` (it is a part of paths and keys)",
+    ),
+    "AWS_REGION": (r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}", "must be a region such as eu-central-1"),
+    "ECR_REGISTRY": (
+        r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._/-]+[a-z0-9]+)*)?",
+        "must be a host such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com: no `https://`, no slash at its end",
+    ),
+    "ECR_TAG": (r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "must be an image tag: letters, digits, `.`, `_`, `-`"),
+    "CONFIG_BUCKET": (r"(?!s3:)[^\s/][^\s]*(?<!/)", "must be a bucket's name, without `s3://` and without slashes"),
+    "CONFIG_REF": (r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[^\s]+(?<!/)", "must be a ref, without a slash at its ends"),
+    "CONFIG_SLUG": (r"(?!\.{1,2}$)[^\s/]+", "must be one part of a key, without slashes"),
+    # Parameter Store takes only these in a path.
+    "NAMESPACE": (
+        r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*",
+        "must be letters, digits, `.`, `_`, `-`, without a slash at its ends",
+    ),
+}
+
+
+def faults_of_shape(variables: Mapping[str, str]) -> Iterator[str]:
+    """A line for each value that cannot be right; never the value."""
+    for name, (pattern, rule) in _SHAPES.items():
+        value = variables.get(name)
+        if value and not re.fullmatch(pattern, value):
+            yield f"{name} {rule}"
