@@ -1,0 +1,96 @@
+"""The role's Compose project: its files, its command lines and the environment that only its children see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agent.errors import ComposeFileError
+from agent.host.command import Command
+from agent.secret import Secret
+
+# In the order in which Compose itself looks (https://docs.docker.com/compose/intro/compose-application-model/).
+FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """How to call Compose for one folder. Building a command runs nothing.
+
+    `shown` is the folder that messages name: the live one, also while Compose works on the staged tree.
+    """
+
+    folder: Path
+    shown: Path
+    files: tuple[Path, ...]
+    env: Mapping[str, Secret] = field(repr=False)
+
+    def with_override(self, path: Path) -> Project:
+        """The same project with the agent's own file as the last one."""
+        return replace(self, files=(*self.files, path))
+
+    def said(self, text: str) -> str:
+        """What Compose said, with the live folders in place of staged ones."""
+        return text.replace(str(self.folder.parent), str(self.shown.parent))
+
+    def _command(self, *arguments: str) -> Command:
+        files = [part for path in self.files for part in ("-f", str(path))]
+        base = ("docker", "compose", *files, "--project-directory", str(self.folder), "--env-file", "/dev/null")
+        return Command(argv=(*base, *arguments), env=self.env, cwd=self.folder)
+
+    def command(self, *words: str) -> Command:
+        """Any other call of Compose, in an operator's words."""
+        return self._command(*words)
+
+    def version(self) -> Command:
+        """Print the plugin's version; fails when there is no plugin."""
+        return Command(argv=("docker", "compose", "version", "--short"), env=self.env)
+
+    def config(self) -> Command:
+        """Print the model with every variable filled in: its output holds secrets."""
+        return self._command("config", "--format", "json")
+
+    def pull(self) -> Command:
+        """Pull the images of every service that has one, telling one line per image."""
+        return self._command("--progress", "plain", "pull", "--ignore-buildable")
+
+    def up(self, *, recreate: bool, pull: bool) -> Command:
+        """Start what is missing and replace what changed; with `recreate`, everything; without `pull`, offline."""
+        return self._command("--progress", "plain", "up", "--detach", *_up_flags(recreate=recreate, pull=pull))
+
+    def dry_run(self, *, recreate: bool) -> Command:
+        """Print which containers `up` would create, replace or remove, and do nothing.
+
+        `--no-start`: a dry run that also starts waits for ever where a service depends on another one's completion.
+        """
+        flags = _up_flags(recreate=recreate, pull=False)
+        return self._command("--progress", "plain", "--dry-run", "up", "--no-start", *flags)
+
+
+def _up_flags(*, recreate: bool, pull: bool) -> tuple[str, ...]:
+    flags = ["--remove-orphans"]
+    if recreate:
+        flags.append("--force-recreate")
+    if not pull:
+        flags += ["--pull", "never"]
+    return tuple(flags)
+
+
+def find(folder: Path, shown: str) -> tuple[Path, ...]:
+    """The files that Compose would use in `folder`; `ComposeFileError` when there is none (`shown` names the place)."""
+    names = [name for name in FILE_NAMES if (folder / name).is_file()]
+    if not names:
+        raise ComposeFileError(
+            f"looking for a compose file in {shown}",
+            f"none of {', '.join(FILE_NAMES)} is there",
+            "add docker-compose.yaml to the role's folder in the bundle",
+        )
+    overrides = [name for name in OVERRIDE_NAMES if (folder / name).is_file()]
+    return tuple(folder / name for name in (names[0], *overrides[:1]))

@@ -1,0 +1,63 @@
+"""The Docker client configuration of one run: private, on tmpfs, with the registry's token, erased at the end.
+
+It starts from the operator's own, so that logins to other registries keep working, and never changes that one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.aws.ecr import Login
+from agent.errors import HostError
+from agent.host import files
+
+_HUB = "https://index.docker.io/v1/"
+
+
+def write_config(folder: Path, login: Login | None, own: Path) -> None:
+    """Write `config.json` for DOCKER_CONFIG=`folder` (0700); `own` is the Docker folder of the user's home."""
+    files.erase_folder(folder)
+    files.make_folder(folder, 0o700)
+    config = _read(own / "config.json")
+    plugins = own / "cli-plugins"
+    if plugins.is_dir():
+        config["cliPluginsExtraDirs"] = [*(config.get("cliPluginsExtraDirs") or ()), str(plugins)]
+    if login is not None:
+        config = _with_login(config, login)
+    files.write(folder / "config.json", json.dumps(config).encode(), 0o600, durable=False)
+
+
+def _with_login(config: Mapping[str, Any], login: Login) -> dict[str, Any]:
+    """The client asks a credential helper before it looks at `auths`: none may stand for this registry.
+
+    A `credsStore` stands for all registries, so it becomes a helper for each of the others that it is known to serve.
+    """
+    auths: dict[str, Any] = dict(config.get("auths") or {})
+    helpers = dict(config.get("credHelpers") or {})
+    store = config.get("credsStore")
+    if store:
+        stored = [name for name, auth in {_HUB: {}, **auths}.items() if not auth]
+        helpers = dict.fromkeys(stored, store) | helpers
+    helpers.pop(login.registry, None)
+    helpers.pop(f"https://{login.registry}", None)
+    auths.pop(f"https://{login.registry}", None)
+    pair = f"{login.user}:{login.password.reveal()}"
+    auths[login.registry] = {"auth": base64.b64encode(pair.encode()).decode()}
+    rest = {name: value for name, value in config.items() if name not in {"auths", "credHelpers", "credsStore"}}
+    return {**rest, "auths": auths, "credHelpers": helpers}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise HostError(f"reading {path}", f"{error}", "repair the file or move it away, then run it again") from error
+    if not isinstance(config, dict):
+        raise HostError(f"reading {path}", "it holds no JSON object", "repair the file or move it away")
+    return config
