@@ -1,0 +1,158 @@
+"""The host and who it is: bootstrap file, lock, identity, state of earlier runs, engine, registry login.
+
+Each function is one step: it opens it in the record, calls the verb of its module in `steps/`, and says in a few words
+what came of it. Nothing live changes here but the limits of container logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.aws import ecr
+from agent.aws.ecr import Login
+from agent.aws.imds import Imds
+from agent.aws.session import AwsSession
+from agent.host import lock
+from agent.host.command import Command
+from agent.host.engine import Engine
+from agent.host.proxy import Proxies
+from agent.report import record
+from agent.report.words import amount
+from agent.run import Run
+from agent.steps import bootstrap as bootstraps
+from agent.steps import (
+    fingerprints,
+    identity,
+    log_rotation,
+    registry,
+    state,
+)
+from agent.steps.bootstrap import Bootstrap
+from agent.steps.identity import Identity
+from agent.steps.state import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """Who the instance is, and the services that it may ask."""
+
+    identity: Identity
+    imds: Imds
+    session: AwsSession
+
+
+def load_bootstrap(run: Run, path: Path | None = None) -> Bootstrap:
+    """Read and check the bootstrap file; from here on its secrets are taken out of everything that people read."""
+    path = path or run.host.paths.bootstrap
+    with run.step("bootstrap", f"reading {path}") as step:
+        loaded = bootstraps.load(path, str(path))
+        run.redactor.learn(loaded.secrets())
+        step.detail = f"{path}: {amount(len(loaded.variables), 'variable')}"
+    run.warn("bootstrap.warning", *loaded.warnings)
+    return loaded
+
+
+@contextlib.contextmanager
+def locked(run: Run, *, status: bool = True) -> Iterator[None]:
+    """Hold the host's lock: two runs never meet. A run that is refused leaves the status file to the other one.
+
+    Without `status` the run does not show there at all: it is no deploy.
+    """
+    head = run.recorder.head
+    owner = lock.Owner(pid=head.pid, command=head.command, user=head.user, started=head.started_at)
+    with contextlib.ExitStack() as stack:
+        with run.step("lock", "taking the lock"):
+            stack.enter_context(lock.held(run.host.paths.lock, owner, run.host.clock, run.options.lock_wait))
+            if status:
+                run.recorder.attach(run.status)
+        yield
+
+
+def identify(run: Run, loaded: Bootstrap) -> Cloud:
+    """Find out who this instance is to AWS; waits for IMDS unless there are static keys."""
+    # The scripts sourced the file: what it sets wins over the shell that the agent was started from.
+    variables = {**run.host.environ, **loaded.variables}
+    imds = Imds(variables)
+    with run.step("identity", "finding out who this instance is") as step:
+        who = identity.establish(loaded, imds, run.host.paths, run.deadline)
+        step.detail = who.text
+    session = AwsSession(loaded.region, who.credentials, Proxies.of(loaded.variables), variables)
+    return Cloud(identity=who, imds=imds, session=session)
+
+
+def recall(run: Run, cloud: Cloud) -> State:
+    """What the host remembers of earlier runs."""
+    kept, foreign = state.load(run.host.paths.state, cloud.identity.instance_id)
+    if foreign is not None:
+        fingerprints.forget_key(run.host.paths.state)
+        run.warn("state.foreign", foreign)
+    return kept
+
+
+def warn_of_former_role(run: Run, loaded: Bootstrap, kept: State) -> None:
+    """Another role's containers are nobody's business here, but somebody has to know that they run on."""
+    current = kept.current
+    if current is not None and current.role != loaded.role:
+        run.warn(
+            "role.changed",
+            f"this host had the role {current.role}: its containers and files are left as they are; to end them:"
+            f" docker compose --project-name {current.role} down",
+        )
+
+
+def reach_engine(run: Run) -> Engine:
+    """Wait for the Docker engine."""
+    with run.step("engine", "waiting for the Docker engine") as step:
+        version = run.engine.wait_ready(
+            run.deadline, lambda error: record.progress(waiting_for=f"the Docker engine ({error})")
+        )
+        step.detail = f"Docker {version}"
+    return run.engine
+
+
+def log_in(run: Run, loaded: Bootstrap, cloud: Cloud) -> Login | None:
+    """Get the registry's token, when images are wanted and the registry is ECR."""
+    with run.step("registry", f"logging in to {loaded.registry}") as step:
+        region = ecr.region_of(loaded.registry)
+        if region is None:
+            step.detail = f"{loaded.registry} is not ECR: using the host's own logins"
+            return None
+        if not run.options.images_wanted:
+            step.detail = "not needed"
+            return None
+        login = ecr.login(cloud.session.ecr(region), loaded.registry)
+        run.redactor.learn([login.password])
+        step.detail = f"logged in to {login.registry}"
+    return login
+
+
+def write_docker_config(run: Run, login: Login | None, folder: Path | None = None) -> None:
+    """Put the token where only this run's children look: in `folder`, else in the place of the lock's holder.
+
+    Not in the thread that asks for it: a run that ends early erases the file, and nothing may write it after that.
+    """
+    own = run.host.paths.at(f"{run.host.home}/.docker")
+    registry.write_config(folder or run.host.paths.docker_config, login, own)
+
+
+def rotate_logs(run: Run, engine: Engine) -> None:
+    """Give the engine's logs a limit; restart it for that only where nothing runs."""
+    with run.step("log-rotation", "setting the limits of container logs") as step:
+        rotation = log_rotation.ensure(run.host.paths.daemon_json)
+        step.detail = rotation.text
+        if not rotation.changed:
+            return
+        if engine.running() == 0 and run.host.paths.at("/run/systemd/system").is_dir():
+            finished = run.host.commands.run(_restart(run), run.deadline)
+            if finished.ok:
+                engine.wait_ready(run.deadline, lambda _: record.progress(waiting_for="the Docker engine"))
+                step.detail += ", the engine was restarted"
+                return
+        step.detail += ", pending a restart of the Docker engine"
+
+
+def _restart(run: Run) -> Command:
+    return Command(argv=("systemctl", "restart", "docker.service"), env=run.host.child_environment())
