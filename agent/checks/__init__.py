@@ -1,0 +1,1 @@
+"""What `check` looks at in a bundle, offline: manifest, compose file, the bundle's files, and the bootstrap file."""

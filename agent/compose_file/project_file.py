@@ -1,0 +1,184 @@
+"""The compose files of a project together: `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.compose_file import interpolation, service, uses, yaml_source
+from agent.compose_file.finding import Finding, Place, error
+from agent.compose_file.interpolation import Literal
+from agent.compose_file.service import Service
+from agent.compose_file.uses import Use
+from agent.compose_file.yaml_source import Source
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+_FIX = "correct the file where the bundle is made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeFile:
+    """What the files say. `findings` are what Compose would refuse; `whole` is false when a file could not be parsed.
+
+    `files` are all that were read, those that `include` and `extends` bring among them.
+    """
+
+    files: tuple[Path, ...]
+    services: tuple[Service, ...]
+    uses: tuple[Use, ...]
+    findings: tuple[Finding, ...]
+    whole: bool = True
+
+
+def read(paths: Sequence[Path], shown: Callable[[Path], str] = str) -> ComposeFile:
+    """Read a project's files, in the order of Compose's `-f`; `shown` is what messages call a file. Never raises."""
+    reader = _Reader(shown)
+    services: dict[str, Service] = {}
+    folder = paths[0].parent if paths else Path()
+    for path in paths:
+        _lay_over(services, reader.layer(path, folder))
+    settled = tuple(reader.settle(item) for item in services.values())
+    if paths and reader.whole and not settled:
+        text = "no `services`: there is nothing to start"
+        reader.findings.append(error(Place(shown(paths[0])), "compose-file-invalid", text, _FIX))
+    return ComposeFile(
+        files=tuple(source.path for source in reader.sources.values()),
+        services=settled,
+        uses=tuple(dict.fromkeys(reader.uses)),
+        findings=tuple(dict.fromkeys([*reader.findings, *_without_image(settled)])),
+        whole=reader.whole,
+    )
+
+
+@dataclass
+class _Reader:
+    shown: Callable[[Path], str]
+    sources: dict[Path, Source] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    whole: bool = True
+    _granted: dict[str, str] = field(default_factory=dict)
+    _layers: set[Path] = field(default_factory=set)
+
+    def settle(self, item: Service) -> Service:
+        """Add the variables that reach a service through the secrets and configs that it is granted."""
+        return replace(item, takes=item.takes | {self._granted[name] for name in item.secrets if name in self._granted})
+
+    def layer(self, path: Path, folder: Path) -> dict[str, Service]:
+        """The services of one file and of those that it includes."""
+        if path.resolve() in self._layers:
+            return {}
+        self._layers.add(path.resolve())
+        source = self._open(path)
+        services: dict[str, Service] = {}
+        for root in source.documents:
+            for included in self._included(source, root, folder):
+                _lay_over(services, self.layer(included, included.parent))
+            named = yaml_source.entries(yaml_source.value(root, "services"))
+            _lay_over(services, {name: self._service(source, root, name, folder, ()) for name in named})
+        return services
+
+    def _open(self, path: Path) -> Source:
+        known = self.sources.get(path.resolve())
+        if known:
+            return known
+        source = yaml_source.load(path, self.shown(path))
+        self.sources[path.resolve()] = source
+        self.findings += source.findings
+        self.whole = self.whole and (bool(source.documents) or not source.findings)
+        found, faults = uses.interpolated(source, source.documents)
+        self.uses += found
+        self.findings += faults
+        for root in source.documents:
+            if not yaml_source.is_a(root, "mapping") and not yaml_source.is_null(root):
+                text = "a compose file must be a mapping with `services`"
+                self.findings.append(error(source.place(root), "compose-file-invalid", text, _FIX))
+            self._note_passed(source, root)
+        return source
+
+    def _note_passed(self, source: Source, root: Node) -> None:
+        for entry in yaml_source.entries(yaml_source.value(root, "services")).values():
+            build = yaml_source.value(entry.value, "build")
+            self.uses += uses.passed(source, yaml_source.value(entry.value, "environment"))
+            self.uses += uses.passed(source, yaml_source.value(build, "args"))
+        for kind in ("secrets", "configs"):
+            for name, entry in yaml_source.entries(yaml_source.value(root, kind)).items():
+                node = yaml_source.value(entry.value, "environment")
+                variable = yaml_source.text(node)
+                if node is not None and variable and "$" not in variable:
+                    self.uses.append(uses.named(source, node, variable))
+                    self._granted[name] = variable
+
+    def _service(self, source: Source, root: Node, name: str, folder: Path, above: tuple[str, ...]) -> Service:
+        """One service with what it extends, which may lie in another file."""
+        entry = yaml_source.entries(yaml_source.value(root, "services"))[name]
+        made = replace(service.read(source, name, entry.value, folder), place=source.place(entry.key))
+        extends = yaml_source.value(entry.value, "extends")
+        if extends is None:
+            return made
+        base_name = yaml_source.text(extends) or yaml_source.text(yaml_source.value(extends, "service")) or ""
+        file = yaml_source.value(extends, "file")
+        base_source, base_root = source, root
+        if file is not None:
+            path = _literal_path(yaml_source.text(file), folder)
+            if path is None:
+                return replace(made, complete=False)
+            if not path.is_file():
+                self._missing(source, file)
+                return replace(made, complete=False)
+            base_source, folder = self._open(path), path.parent
+            roots = [one for one in base_source.documents if base_name in _services(one)]
+            base_root = roots[0] if roots else root
+        key = f"{base_source.name}:{base_name}"
+        if key in above or base_name not in _services(base_root):
+            text = "`extends` names no other service" if key not in above else "`extends` leads back to itself"
+            self.findings.append(error(source.place(extends), "compose-file-invalid", text, _FIX))
+            return replace(made, complete=False)
+        base = self._service(base_source, base_root, base_name, folder, (*above, key))
+        return replace(made.over(base), place=made.place)
+
+    def _included(self, source: Source, root: Node, folder: Path) -> Iterator[Path]:
+        for item in yaml_source.items(yaml_source.value(root, "include")):
+            at = yaml_source.value(item, "path") if yaml_source.is_a(item, "mapping") else item
+            for node in yaml_source.items(at):
+                path = _literal_path(yaml_source.text(node), folder)
+                if path is not None and not path.is_file():
+                    self._missing(source, node)
+                elif path is not None:
+                    yield path
+
+    def _missing(self, source: Source, node: Node) -> None:
+        text = "names a file that is not there"
+        self.findings.append(error(source.place(node), "compose-file-invalid", text, "add the file to the bundle"))
+
+
+def _services(root: Node) -> Mapping[str, object]:
+    return yaml_source.entries(yaml_source.value(root, "services"))
+
+
+def _literal_path(written: str | None, folder: Path) -> Path | None:
+    """A path that can be followed here: neither from another place (`oci:`, `https:`) nor made from variables."""
+    parts = interpolation.parse(written or "")
+    if not written or "://" in written or written.startswith("oci:") or not all(isinstance(p, Literal) for p in parts):
+        return None
+    return folder / written
+
+
+def _lay_over(services: dict[str, Service], upper: Mapping[str, Service]) -> None:
+    for name, item in upper.items():
+        services[name] = item.over(services[name]) if name in services else item
+
+
+def _without_image(services: tuple[Service, ...]) -> Iterator[Finding]:
+    for item in services:
+        if item.complete and not item.image and not item.builds:
+            yield error(
+                item.place,
+                "service-without-image",
+                f"service {item.name} has neither `image` nor `build`; Compose refuses the project",
+                "give it an image",
+            )
