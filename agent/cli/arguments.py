@@ -1,0 +1,158 @@
+"""The command line: every command with its arguments. Kept apart from the commands, so that `--help` loads none."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from agent import __version__
+
+_EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
+not in time, 70 a bug, 73 another run, 74 this host, 76 deploy failed, 77 access denied, 78 bootstrap file"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; `command` names the chosen one."""
+    made = argparse.ArgumentParser(
+        prog="delphi-agent",
+        description="Takes an instance from its bootstrap file to a Docker Compose project that was seen healthy.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"delphi-agent {__version__}")
+    _global_options(made, first=True)
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (text, fill) in COMMANDS.items():
+        fill(commands.add_parser(name, help=text, allow_abbrev=False))
+    return made
+
+
+def _global_options(parser: argparse.ArgumentParser, *, first: bool) -> None:
+    """Accepted before and after the command; what comes after wins."""
+
+    def default(value: object) -> object:
+        return value if first else argparse.SUPPRESS
+
+    group = parser.add_argument_group("global options")
+    group.add_argument(
+        "--root", type=Path, default=default(Path("/")), metavar="DIR", help="prefix of every path of the host (/)"
+    )
+    group.add_argument(
+        "--log-format",
+        choices=("auto", "console", "json"),
+        default=default("auto"),
+        help="auto: drawn on a terminal, JSON lines elsewhere",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=default(None),
+        help="info; warning for commands that print data",
+    )
+
+
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Boot the role. Exit code 0 means that every service was seen healthy."
+    parser.add_argument("--skip-fetch", action="store_true", help="use the bundle that is on the host")
+    parser.add_argument("--skip-images", action="store_true", help="do not log in to the registry, do not pull")
+    parser.add_argument("--restart-only", action="store_true", help="resolve again and recreate; implies --skip-images")
+    parser.add_argument("--force-recreate", action="store_true", help="recreate every container, changed or not")
+    parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
+    parser.add_argument("--dry-run", action="store_true", help="the same as `plan`")
+    _deadline(parser)
+    parser.add_argument(
+        "--lock-wait", type=seconds, default=0.0, metavar="SECONDS", help="wait for another run this long (0)"
+    )
+    _global_options(parser, first=False)
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show the running or the last run; exits with that run's code, 69 while there is none yet."
+    parser.add_argument("--json", action="store_true", help="print the whole document (schema 1)")
+    parser.add_argument("--wait", action="store_true", help="wait until the run has ended")
+    _global_options(parser, first=False)
+
+
+def seconds(text: str) -> float:
+    """A command line's number of seconds, from 0 to a day."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 <= number <= 86400:  # noqa: PLR2004 - a day; also refuses nan and inf
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 86400 seconds")
+    return number
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show what `init` would change, and change nothing. Values are never shown."
+    parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 3 when anything would change")
+    parser.add_argument("--json", action="store_true", help="print one document (schema 1)")
+    _deadline(parser)
+    _global_options(parser, first=False)
+
+
+def _asking(parser: argparse.ArgumentParser) -> None:
+    """What the commands have in common that resolve variables and start nothing."""
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="the manifest (else the one on the host)")
+    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
+    _deadline(parser)
+    _global_options(parser, first=False)
+
+
+def _env(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Resolve the variables and print the environment that Compose gets. `table` shows no value."
+    parser.add_argument("--format", choices=("export", "file", "json", "table"), default="export", help="export")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (0600) instead")
+    _asking(parser)
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say where a variable's value comes from, what it beat, why it is required. Never the value."
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="print one document (schema 1)")
+    _asking(parser)
+
+
+def _exec(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run a command with the resolved environment, in place of the agent: exit code and signals are its own."
+    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD ...")
+    _asking(parser)
+
+
+def _compose(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run `docker compose` on the role's project, with the resolved environment and the deployed tag."
+    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="ARGS ...")
+    _asking(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Check manifest, compose file and files of a bundle, without AWS, Docker, root or a network."
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the role's folder (the host's own)")
+    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="check this bootstrap file together with it")
+    parser.add_argument("--strict", action="store_true", help="fail on warnings, too")
+    parser.add_argument(
+        "--format", choices=("text", "json", "github"), default="text", help="text; github: annotations of a workflow"
+    )
+    _global_options(parser, first=False)
+
+
+def _deadline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--deadline", type=seconds, default=300.0, metavar="SECONDS", help="for the whole run (300)")
+
+
+COMMANDS = {
+    "init": ("boot the role: the same on first boot and every rerun", _init),
+    "plan": ("what init would change", _plan),
+    "env": ("print the resolved environment", _env),
+    "explain": ("where a variable's value comes from", _explain),
+    "exec": ("run a command with the resolved environment", _exec),
+    "compose": ("run docker compose with the resolved environment", _compose),
+    "check": ("what is wrong with a bundle, without AWS or Docker", _check),
+    "status": ("the running or the last run", _status),
+}

@@ -1,0 +1,137 @@
+"""Building a run from the command line, and making every way that it can end a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+
+from agent.cli.terminal import Surroundings
+from agent.errors import AgentError, BugError, Interrupted
+from agent.host.clock import Deadline, SystemClock
+from agent.host.command import SystemCommands
+from agent.host.engine import Engine
+from agent.host.host import Host
+from agent.host.paths import Paths
+from agent.report.children import ToldCommands
+from agent.report.record import Ending, Recorder
+from agent.report.status import StatusFile
+from agent.run import Options, Run
+from agent.secret import Redactor
+
+
+def conclude(
+    arguments: argparse.Namespace, surroundings: Surroundings, work: Callable[[Run], Ending], options: Options
+) -> int:
+    """Make a run, let `work` do it, tell how it ended; returns the exit code."""
+    clock, redactor, children = SystemClock(), Redactor(), SystemCommands()
+    host = Host(
+        paths=Paths(arguments.root.absolute()),
+        clock=clock,
+        commands=ToldCommands(children, clock),
+        environ=surroundings.environ,
+        uid=os.geteuid(),
+    )
+    recorder = Recorder(
+        surroundings.head(clock, arguments.deadline),
+        clock,
+        surroundings.sinks(arguments.log_format, _level(arguments), clock, redactor),
+    )
+    deadline = Deadline.after(clock, arguments.deadline)
+    run = Run(
+        host=host,
+        engine=Engine(host.docker_host, deadline),
+        recorder=recorder,
+        status=StatusFile(host.paths.status, clock, redactor),
+        redactor=redactor,
+        deadline=deadline,
+        options=options,
+    )
+    # Libraries warn about themselves on standard error: between JSON lines, or on a drawn terminal, that breaks both.
+    logging.captureWarnings(True)  # noqa: FBT003 - it has no other way to be called
+    signals = _Signals()
+    try:
+        ending = _verdict(run, work)
+    finally:
+        # From here on the end may not be cut short: a token would stay, or the status would say "running".
+        signals.ignore()
+        logging.captureWarnings(False)  # noqa: FBT003 - see above
+        children.end_all()
+    recorder.finish(ending)
+    return ending.exit_code
+
+
+def _level(arguments: argparse.Namespace) -> str:
+    """Commands that print data tell only what is wrong, unless they are asked for more."""
+    level: str | None = arguments.log_level
+    return level or ("info" if arguments.command == "init" else "warning")
+
+
+def _verdict(run: Run, work: Callable[[Run], Ending]) -> Ending:
+    try:
+        return work(run)
+    except AgentError as error:
+        parts = tuple(error.parts())
+        return Ending(outcome="failed", exit_code=error.exit_status, text=_what_changed(run), errors=parts)
+    except Interrupted as error:
+        text = f"stopped by {error.signal.name}; {_what_changed(run)}"
+        return Ending(outcome="interrupted", exit_code=error.exit_status, text=text)
+    except Exception as error:  # noqa: BLE001 - the top: what nobody expected becomes a verdict too
+        bug = BugError(
+            f"running {run.recorder.head.command}",
+            type(error).__name__,
+            "this is a fault of the agent: report it with these lines, then run it again",
+            details=_frames(error),
+        )
+        return Ending(outcome="failed", exit_code=bug.exit_code, text=_what_changed(run), errors=(bug,))
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    """Where it happened, and in what order; not what the exceptions say: that may hold the value of a variable."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    yield "Traceback (the last call last; without the words of the exceptions, which may hold a value):"
+    for one in reversed(chain):
+        for frame in traceback.extract_tb(one.__traceback__):
+            yield f"{frame.filename}:{frame.lineno} in {frame.name}"
+        yield type(one).__name__
+
+
+def _what_changed(run: Run) -> str:
+    changed = any(step.name in {"apply", "up"} for step in run.recorder.steps)
+    return "the host was changed: run it again to finish" if changed else "nothing was changed"
+
+
+class _Signals:
+    """The first SIGINT, SIGTERM or SIGHUP raises `Interrupted` in the main thread; later ones do nothing.
+
+    They do nothing up to the end of the process: a run that is ending must clean up what it made, and once the verdict
+    has been told the exit code must be the verdict's.
+    """
+
+    WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._ignored = False
+        if threading.current_thread() is threading.main_thread():
+            for number in self.WANTED:
+                signal.signal(number, self._stop)
+
+    def ignore(self) -> None:
+        """No signal does anything any more. Not by a handler: those are gone before the interpreter is."""
+        self._ignored = True
+        if threading.current_thread() is threading.main_thread():
+            for number in self.WANTED:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _stop(self, number: int, _: object) -> None:
+        if not self._ignored:
+            self._ignored = True
+            raise Interrupted(signal.Signals(number))

@@ -1,0 +1,46 @@
+"""The `delphi-agent` command: reads the arguments, hands over to the one module that the command needs."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from agent.cli.arguments import parser
+from agent.cli.terminal import Surroundings, open_closed_streams, settle_streams
+from agent.errors import AgentError
+
+# Imported when it is called: `--help` and `status` load nothing that they do not need.
+MODULES = {
+    "init": "agent.cli.init",
+    "plan": "agent.cli.plan",
+    "env": "agent.cli.env",
+    "explain": "agent.cli.explain",
+    "exec": "agent.cli.execute",
+    "compose": "agent.cli.compose",
+    "check": "agent.cli.check",
+    "status": "agent.cli.status",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    open_closed_streams()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = parser().parse_args(words)
+        code: int = importlib.import_module(MODULES[arguments.command]).run(arguments, Surroundings.real(words))
+    except AgentError as error:
+        print(f"error [{error.code}] {error}\n  next: {error.next_step}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        settle_streams()
+    return code
+
+
+def fetch_env() -> int:
+    """`fetch-env.sh --manifest M --bootstrap B --format export|file [--output P]`, as the scripts called it."""
+    return main(["env", *sys.argv[1:]])
