@@ -1,0 +1,169 @@
+"""The machine's ECR: Debian's docker-registry, under ECR's name, with TLS and a password."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.lab.aws_model import REGISTRY, REGISTRY_ADDRESS
+from tests.lab.images import CONFIG_TYPE, MANIFEST_TYPE, Image, digest
+from tests.lab.machine import Machine
+from tests.lab.network import NamespaceConnection
+from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, Pki
+from tests.lab.process import SYSTEM_PATH, LabError, Running, wait_until
+
+PASSWORD = "CANARYecrAuthorizationToken7mK3"
+"""What a good ecr:GetAuthorizationToken gives. It is a credential, so leak scans look for it."""
+
+_FOLDER = "/.lab/registry"
+_HTPASSWD = f"{_FOLDER}/htpasswd"
+_DATA = f"{_FOLDER}/data"
+# JSON is YAML.
+_CONFIG = {
+    "version": 0.1,
+    "log": {"level": "warn", "accesslog": {"disabled": True}},
+    "storage": {"filesystem": {"rootdirectory": _DATA}, "maintenance": {"uploadpurging": {"enabled": False}}},
+    "auth": {"htpasswd": {"realm": "ecr", "path": _HTPASSWD}},
+    "http": {
+        "addr": f"{REGISTRY_ADDRESS}:443",
+        "secret": "lab",
+        "tls": {"certificate": SERVER_CERTIFICATE, "key": SERVER_KEY},
+    },
+}
+
+
+class Registry:
+    def __init__(self, machine: Machine, pki: Pki) -> None:
+        self._machine, self._pki = machine, pki
+        self._process: Running | None = None
+        self._password = PASSWORD
+        self._changes = itertools.count(1)
+
+    def start(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            return
+        if not self._machine.path(_FOLDER).exists():
+            self._machine.path(_FOLDER).mkdir()
+            self._machine.path(f"{_FOLDER}/config.yml").write_text(json.dumps(_CONFIG))
+            self._machine.add_hosts(REGISTRY_ADDRESS, [REGISTRY])
+            self.set_password(PASSWORD)
+        argv = ["docker-registry", "serve", f"{_FOLDER}/config.yml"]
+        # Without it the registry tries to send traces to a collector that is not there.
+        env = {"OTEL_TRACES_EXPORTER": "none"}
+        self._process = self._machine.start_process(argv, env=env, log="registry.log", network="aws", service=True)
+
+    def wait_ready(self) -> None:
+        process = self._process
+        assert process is not None
+
+        def ready() -> bool:
+            if process.returncode is not None:
+                raise LabError(f"the registry ended: {process.stdout()[-2000:]}")
+            with contextlib.suppress(OSError):
+                connection = self._connect()
+                connection.connect()
+                connection.close()
+                return True
+            return False
+
+        wait_until(ready, "the registry")
+
+    def stop(self) -> None:
+        """Connections are refused from now on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def set_password(self, password: str) -> None:
+        """The only password accepted from now on; tokens given before are as good as expired."""
+        htpasswd = shutil.which("htpasswd", path=SYSTEM_PATH)
+        assert htpasswd is not None, "apache2-utils is not installed"
+        # -C 4 is bcrypt's cheapest: it is paid for on every request.
+        line = subprocess.run(
+            [htpasswd, "-niB", "-C", "4", "AWS"], input=password, capture_output=True, text=True, check=True
+        ).stdout
+        file = self._machine.path(_HTPASSWD)
+        file.write_text(line)
+        # The registry reads the file again only when its time is later than before, to the second.
+        stamp = time.time() + 2 * next(self._changes)
+        os.utime(file, (stamp, stamp))
+        self._password = password
+
+    def push(self, tag: str, image: Image, repository: str = "app") -> str:
+        """Store `image` under REGISTRY/repository:tag; returns its manifest's digest."""
+        connection = self._connect()
+        try:
+            for blob in (image.layer, image.config):
+                self._push_blob(connection, repository, blob)
+            path = f"/v2/{repository}/manifests/{tag}"
+            self._call(connection, "PUT", path, image.manifest, MANIFEST_TYPE, expect=201)
+        finally:
+            connection.close()
+        return digest(image.manifest)
+
+    def delete(self, tag: str, repository: str = "app") -> None:
+        """Forget a tag: a pull says "manifest unknown". Other tags of the same image stay."""
+        shutil.rmtree(self._tags(repository) / tag)
+
+    def tags(self, repository: str = "app") -> dict[str, str]:
+        """Every tag with the digest that it points to."""
+        links = self._tags(repository).glob("*/current/link")
+        return {link.parent.parent.name: link.read_text() for link in links}
+
+    def restore(self, tags: dict[str, str], repository: str = "app") -> None:
+        """Make the tags what tags() said before."""
+        for tag in self.tags(repository).keys() - tags.keys():
+            self.delete(tag, repository)
+        for tag, digest_ in tags.items():
+            link = self._tags(repository) / tag / "current" / "link"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.write_text(digest_)
+
+    def reset(self) -> None:
+        """Running, with the default password."""
+        if self._password != PASSWORD:
+            self.set_password(PASSWORD)
+        self.start()
+        self.wait_ready()
+
+    def _tags(self, repository: str) -> Path:
+        return self._machine.path(f"{_DATA}/docker/registry/v2/repositories/{repository}/_manifests/tags")
+
+    def _connect(self) -> NamespaceConnection:
+        namespace = str(self._machine.path("/run/netns/aws"))
+        return NamespaceConnection(namespace, REGISTRY, 443, REGISTRY_ADDRESS, self._pki.client_context())
+
+    def _push_blob(self, connection: NamespaceConnection, repository: str, blob: bytes) -> None:
+        name = f"/v2/{repository}/blobs/{digest(blob)}"
+        if self._call(connection, "HEAD", name, expect=None)[0] == 200:
+            return
+        _, location = self._call(connection, "POST", f"/v2/{repository}/blobs/uploads/", b"", expect=202)
+        upload = urlsplit(location)
+        target = f"{upload.path}?{upload.query}&digest={digest(blob)}"
+        self._call(connection, "PUT", target, blob, "application/octet-stream", expect=201)
+
+    def _call(
+        self,
+        connection: NamespaceConnection,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = CONFIG_TYPE,
+        *,
+        expect: int | None,
+    ) -> tuple[int, str]:
+        login = base64.b64encode(f"AWS:{self._password}".encode()).decode()
+        connection.request(method, path, body, {"Authorization": f"Basic {login}", "Content-Type": content_type})
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
+        if expect not in (None, response.status):
+            raise LabError(f"registry: {method} {path}: {response.status} {text[:500]}")
+        return response.status, response.headers.get("Location", "")

@@ -1,0 +1,135 @@
+"""Faults and IAM reach an SDK on the instance as AWS's own would."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lab import world
+from tests.lab.aws import Fault
+from tests.lab.lab import Lab
+from tests.lab_tests.inside import boto3_inside
+
+ASK_SSM = 'show(error_of(client("ssm").get_parameters_by_path, Path="/delphi/prod/api"))'
+READ_MANIFEST = """
+def read():
+    body = client("s3").get_object(Bucket="delphi-config", Key="deployments/delphi/v1/api/vars.yaml")["Body"].read()
+    show(len(body))
+try:
+    read()
+except Exception as error:
+    show(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "ask"),
+    [
+        ("ssm", 'client("ssm").get_parameters_by_path, Path="/x"'),
+        ("secretsmanager", 'client("secretsmanager").list_secrets'),
+        ("ecr", 'client("ecr").get_authorization_token'),
+        ("s3", 'client("s3").list_objects_v2, Bucket="delphi-config"'),
+        ("sts", 'client("sts").get_caller_identity'),
+        ("autoscaling", 'client("autoscaling").describe_auto_scaling_groups'),
+    ],
+)
+def test_an_error_has_its_code_in_every_protocol(instance: Lab, service: str, ask: str) -> None:
+    instance.aws.add_fault(Fault(f"{service}:", code="ExpiredTokenException", status=403))
+    assert boto3_inside(instance, f"show(error_of({ask}))") == "ExpiredTokenException"
+    assert instance.aws.calls()[-1].fault == "error"
+
+
+def test_a_fault_hits_as_often_as_it_says(instance: Lab) -> None:
+    instance.aws.add_fault(Fault("ssm:GetParametersByPath", code="ThrottlingException", times=2))
+    code = 'show(error_of(client("ssm", attempts=3).get_parameters_by_path, Path="/delphi/prod/api"))'
+    assert boto3_inside(instance, code) is None
+    assert [call.status for call in instance.aws.calls()] == [400, 400, 200]
+
+
+def test_connections_break(instance: Lab) -> None:
+    instance.aws.add_fault(Fault("ssm:", kind="reset"))
+    assert boto3_inside(instance, ASK_SSM) == "ConnectionClosedError"
+    instance.aws.add_fault(Fault("s3:GetObject .*vars.yaml", kind="truncate"))
+    assert boto3_inside(instance, READ_MANIFEST) in ("IncompleteReadError", "ResponseStreamingError")
+
+
+def test_bodies_are_not_what_they_should_be(instance: Lab) -> None:
+    size = (world.BUNDLE / "api/vars.yaml").stat().st_size
+    instance.aws.add_fault(Fault("s3:GetObject", kind="short"))
+    instance.aws.add_fault(Fault("s3:GetObject", kind="corrupt"))
+    first, second = boto3_inside(instance, READ_MANIFEST), boto3_inside(instance, READ_MANIFEST)
+    # Where the object has a checksum, the SDK finds out by itself.
+    assert first in (size // 2, "FlexibleChecksumError")
+    assert second in (size, "FlexibleChecksumError")
+
+
+def test_answers_come_late_or_never(instance: Lab) -> None:
+    instance.aws.add_fault(Fault("ssm:", kind="delay", delay=0.3))
+    assert boto3_inside(instance, ASK_SSM) is None
+    assert instance.aws.calls()[-1].ms > 300
+    instance.aws.add_fault(Fault("ssm:", kind="hang"))
+    assert boto3_inside(instance, ASK_SSM) == "ReadTimeoutError"
+    instance.aws.clear_faults()
+    time.sleep(0.2)
+    assert instance.aws.calls()[-1].fault == "hang"
+
+
+def test_iam_allows_what_the_platforms_policy_allows(instance: Lab) -> None:
+    instance.aws.enforce_iam(instance.world.role_policy())
+    errors = boto3_inside(
+        instance,
+        """
+s3, ssm, secrets = client("s3"), client("ssm"), client("secretsmanager")
+key = "deployments/delphi/v1/api/vars.yaml"
+show({
+    "list": error_of(s3.list_objects_v2, Bucket="delphi-config", Prefix="deployments/delphi/v1/"),
+    "list all": error_of(s3.list_objects_v2, Bucket="delphi-config"),
+    "get": error_of(s3.get_object, Bucket="delphi-config", Key=key),
+    "put": error_of(s3.put_object, Bucket="delphi-config", Key=key, Body=b""),
+    "path": error_of(ssm.get_parameters_by_path, Path="/delphi/prod/api"),
+    "other path": error_of(ssm.get_parameters_by_path, Path="/delphi/prod/web"),
+    "describe": error_of(ssm.describe_parameters),
+    "secret": error_of(secrets.get_secret_value, SecretId="delphi/prod/api/secrets"),
+    "other secret": error_of(secrets.get_secret_value, SecretId="delphi/prod/web/secrets"),
+    "token": error_of(client("ecr").get_authorization_token),
+})
+""",
+    )
+    denied = {name: code for name, code in errors.items() if code is not None}
+    json_denial, denial = "AccessDeniedException", "AccessDenied"
+    expected = {"list all": denial, "put": denial, "other path": json_denial, "describe": json_denial}
+    assert denied == {**expected, "other secret": json_denial}
+    assert "x" not in instance.aws.client("ssm").get_parameters_by_path(Path="/x"), "the test's own door stays open"
+
+
+def test_a_batch_of_secrets_has_awss_limits(instance: Lab) -> None:
+    for number in range(25):
+        instance.world.put_secret(f"delphi/prod/many/{number}", {"A": "1"})
+    answer = boto3_inside(
+        instance,
+        """
+secrets = client("secretsmanager")
+many = [{"Key": "name", "Values": ["delphi/prod/many/"]}]
+first = secrets.batch_get_secret_value(Filters=many)
+rest = secrets.batch_get_secret_value(Filters=many, NextToken=first["NextToken"])
+too_many = error_of(secrets.batch_get_secret_value, SecretIdList=[f"delphi/prod/many/{n}" for n in range(21)])
+show([len(first["SecretValues"]), len(rest["SecretValues"]), "NextToken" in rest, too_many])
+""",
+    )
+    assert answer == [20, 5, False, "ValidationException"]
+
+
+def test_signals_are_kept(instance: Lab) -> None:
+    boto3_inside(
+        instance,
+        """
+client("autoscaling").complete_lifecycle_action(AutoScalingGroupName="g", LifecycleHookName="h",
+    LifecycleActionResult="CONTINUE", InstanceId="i-0123456789abcdef0")
+client("cloudformation").signal_resource(StackName="s", LogicalResourceId="r", UniqueId="u", Status="SUCCESS")
+show(None)
+""",
+    )
+    first, second = instance.aws.signals()
+    assert (first["action"], first["LifecycleActionResult"]) == ("CompleteLifecycleAction", "CONTINUE")
+    assert (second["action"], second["Status"]) == ("SignalResource", "SUCCESS")
