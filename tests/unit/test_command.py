@@ -1,0 +1,244 @@
+"""Children: exactly the environment that was given, both streams read, and nothing of them left at the deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.errors import DeadlineExceeded, HostError
+from agent.host.clock import Deadline, SystemClock
+from agent.host.command import Command, Finished, SystemCommands
+from agent.report.children import ToldCommands
+from agent.report.record import Recorder
+from agent.secret import Secret
+from tests.unit import fakes
+from tests.unit.fakes import FakeClock, FakeCommands, Sayings
+
+PATH = {"PATH": Secret("/usr/bin:/bin")}
+
+
+def seconds(number: float) -> Deadline:
+    return Deadline.after(SystemClock(), number)
+
+
+def shell(script: str, limit: float = 10.0, on_line: Callable[[str], None] | None = None) -> Finished:
+    return SystemCommands().run(Command(argv=("sh", "-c", script), env=PATH), seconds(limit), on_line=on_line)
+
+
+def is_gone(pid: int) -> bool:
+    """No such process, or one that only waits to be reaped by whoever adopted it."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_child_that_ends_well_is_ok_with_both_streams() -> None:
+    finished = shell("echo out; echo err >&2")
+
+    assert finished.ok
+    assert (finished.out, finished.err) == (b"out\n", b"err\n")
+
+
+def test_the_exit_status_of_a_child_is_told() -> None:
+    finished = shell("exit 17")
+
+    assert not finished.ok
+    assert finished.status == 17
+
+
+def test_a_child_that_a_signal_ended_has_a_negative_status() -> None:
+    assert shell("kill -9 $$").status == -signal.SIGKILL
+
+
+def test_a_child_gets_exactly_the_environment_that_was_given() -> None:
+    env = {"A": Secret("1 '\"$x\nline two"), "EMPTY": Secret("")}
+    code = "import os; print(sorted(os.environ.items()))"
+    finished = SystemCommands().run(Command(argv=(sys.executable, "-I", "-c", code), env=env), seconds(10))
+
+    # Python itself adds LC_CTYPE when the locale is "C".
+    assert [pair for pair in eval(finished.out) if pair[0] != "LC_CTYPE"] == [("A", "1 '\"$x\nline two"), ("EMPTY", "")]
+
+
+def test_a_child_has_nothing_to_read_and_its_own_folder(tmp_path: Path) -> None:
+    command = Command(argv=("sh", "-c", "pwd; cat"), env=PATH, cwd=tmp_path)
+
+    assert f"{tmp_path}\n".encode() == SystemCommands().run(command, seconds(10)).out
+
+
+def test_a_child_inherits_no_open_file() -> None:
+    with Path("/dev/null").open("rb") as file:
+        os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - its only argument
+        listing = shell("ls /proc/self/fd").out.split()
+
+    # The three streams, and the folder that ls itself has open.
+    assert listing == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_hung_child_ends_at_the_deadline() -> None:
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="running `sh -c echo pulling >&2; sleep 60`") as caught:
+        shell("echo pulling >&2; sleep 60", 0.2)
+
+    assert time.monotonic() - began < 1.5
+    assert "last seen: pulling" in caught.value.cause
+
+
+def test_a_child_that_closed_its_streams_and_hangs_ends_at_the_deadline() -> None:
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        shell("exec >&- 2>&-; sleep 60", 0.2)
+
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_child_that_talks_faster_than_it_is_heard_ends_at_the_deadline() -> None:
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        shell("exec yes $(head -c 5000 /dev/zero | tr '\\0' x) >&2", 0.2, on_line=lambda _: time.sleep(0.001))
+
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_child_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 60' & echo $$ >> {pids}; wait; sleep 60"
+    with pytest.raises(DeadlineExceeded):
+        shell(script, 0.3)
+
+    told = [int(line) for line in pids.read_text().split()]
+    assert len(told) == 2
+    assert all(is_gone(pid) for pid in told)
+
+
+def test_a_grandchild_that_stays_behind_in_the_group_is_killed() -> None:
+    finished = shell("sleep 60 >/dev/null 2>&1 & echo $!")
+
+    assert finished.ok
+    assert is_gone(int(finished.out))
+
+
+def test_no_child_is_started_after_the_deadline(tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceeded):
+        shell(f"touch {tmp_path}/started", 0)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_not_there_is_an_error_of_the_host() -> None:
+    with pytest.raises(HostError, match="starting `no-such-program`: No such file or directory") as caught:
+        SystemCommands().run(Command(argv=("no-such-program",), env=PATH), seconds(1))
+
+    assert "/usr/bin:/bin" in caught.value.next_step
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_host(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="No such file or directory"):
+        SystemCommands().run(Command(argv=("true",), env=PATH, cwd=tmp_path / "none"), seconds(1))
+
+
+def test_every_line_of_stderr_is_heard_as_it_comes_and_the_last_one_without_its_end() -> None:
+    heard: list[tuple[str, float]] = []
+    shell(
+        "printf 'one\\ntw' >&2; sleep 0.2; printf 'o\\n\\n  three' >&2",
+        on_line=lambda line: heard.append((line, time.monotonic())),
+    )
+
+    assert [line for line, _ in heard] == ["one", "two", "three"]
+    assert heard[1][1] - heard[0][1] > 0.1
+
+
+def test_large_output_on_both_streams_does_not_block() -> None:
+    finished = shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2")
+
+    assert (len(finished.out), len(finished.err)) == (3_000_000, 3_000_000)
+
+
+def test_ending_all_children_frees_the_thread_that_waits_for_one() -> None:
+    commands = SystemCommands()
+    results: list[Finished] = []
+    waits = threading.Thread(
+        target=lambda: results.append(
+            commands.run(Command(argv=("sh", "-c", "exec sleep 60"), env=PATH), seconds(60), on_line=None)
+        )
+    )
+    waits.start()
+    while not commands._alive:
+        time.sleep(0.005)
+    for child in list(commands._alive):
+        os.kill(child.pid, signal.SIGTERM)
+    waits.join(5)
+    commands.end_all()
+
+    assert not waits.is_alive()
+    assert not commands._alive
+    assert results[0].status == -signal.SIGTERM
+
+
+def test_ending_all_children_leaves_none_alive() -> None:
+    commands = SystemCommands()
+    command = Command(argv=("sh", "-c", "echo $$ >&2; exec sleep 60"), env=PATH)
+    heard = threading.Event()
+    pids: list[int] = []
+
+    def hear(line: str) -> None:
+        pids.append(int(line))
+        heard.set()
+
+    def wait() -> None:
+        try:
+            commands.run(command, seconds(1), on_line=hear)
+        except (DeadlineExceeded, OSError, ValueError):
+            return  # its streams were closed under it
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    assert heard.wait(5)
+    commands.end_all()
+
+    assert is_gone(pids[0])
+    thread.join(5)
+
+
+def test_the_tail_is_the_end_of_stderr_or_of_stdout_when_that_is_empty() -> None:
+    def tail(out: bytes, err: bytes) -> list[str]:
+        return Finished(Command(argv=("x",), env={}), 1, out, err).tail(2)
+
+    assert tail(b"out\n", b"a\n\nb  \nc\n") == ["b", "c"]
+    assert tail(b"a\nb\n", b"\n \n") == ["a", "b"]
+    assert tail(b"\xff\n", b"") == ["�"]
+    assert tail(b"", b"") == []
+
+
+def test_neither_a_command_nor_its_result_shows_environment_or_output() -> None:
+    command = Command(argv=("docker", "compose", "up"), env={"PASSWORD": Secret("hunter2")})
+
+    assert str(command) == "docker compose up"
+    assert "PASSWORD" not in repr(command)
+    assert "hunter2" not in repr(Finished(command, 0, b"hunter2", b"hunter2"))
+
+
+def test_a_told_command_is_counted_and_recorded_with_its_time_and_status() -> None:
+    clock, sink, inner = FakeClock(), Sayings(), FakeCommands()
+    inner.expect("docker", "ps", status=3, err=b"oh\n", does=lambda _: clock.advance(1.5))
+    recorder = Recorder(fakes.HEAD, clock, [sink])
+    heard: list[str] = []
+    with recorder.step("look", "looking") as step:
+        ToldCommands(inner, clock).run(Command(argv=("docker", "ps"), env={}), clock.deadline(), on_line=heard.append)
+
+    assert step.costs.children == 1
+    assert "debug command.started: $ docker ps" in sink.lines
+    assert "debug command.finished: `docker` exited with 3 after 1.5 s" in sink.lines
+    assert heard == ["oh"]

@@ -1,0 +1,191 @@
+"""Seeing the project healthy: one row per state that a container can be in, and the wait around it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from agent.errors import DeployFailed, EngineError
+from agent.host.engine import Container
+from agent.steps import verify
+from agent.steps.compose import Model, Service
+from agent.steps.verify import STABLE_SECONDS, Health, Verdict
+from tests.unit.fakes import EPOCH, HEALTHY, FakeClock, FakeEngine
+
+
+def ago(seconds: float) -> dt.datetime:
+    return EPOCH - dt.timedelta(seconds=seconds)
+
+
+def service(name: str = "api", replicas: int = 1) -> Service:
+    return Service(name=name, image="x", replicas=replicas, mounts=())
+
+
+def model(*services: Service) -> Model:
+    return Model(name="api", services=services or (service(),), warnings=())
+
+
+PLAIN = replace(HEALTHY, health=None, started=ago(60))
+EXITED = replace(PLAIN, state="exited", restart_policy="no")
+
+
+def judged(containers: Sequence[Container], replicas: int = 1, before: dict[str, int] | None = None) -> Health:
+    seen = verify.look(model(service(replicas=replicas)), FakeEngine(containers), FakeClock(), before or {})
+    assert len(seen) == 1
+    return seen[0]
+
+
+TABLE: list[tuple[str, list[Container], int, Verdict, str]] = [
+    ("healthy", [HEALTHY], 1, "well", "healthy"),
+    ("healthy since a moment", [replace(HEALTHY, started=ago(0))], 1, "well", "healthy"),
+    ("unhealthy", [replace(HEALTHY, health="unhealthy")], 1, "failed", "unhealthy"),
+    ("starting", [replace(HEALTHY, health="starting")], 1, "waiting", "starting"),
+    ("no check, within the window", [replace(PLAIN, started=ago(STABLE_SECONDS - 1))], 1, "waiting", "running"),
+    ("no check, after the window", [replace(PLAIN, started=ago(STABLE_SECONDS))], 1, "well", "running"),
+    ("no check, started in the future", [replace(PLAIN, started=ago(-60))], 1, "waiting", "running"),
+    ("no check, no start time", [replace(PLAIN, started=None)], 1, "waiting", "running"),
+    ("one-shot with 0", [EXITED], 1, "well", "done"),
+    ("one-shot with 1", [replace(EXITED, exit_code=1)], 1, "failed", "exited"),
+    ("on-failure with 0", [replace(EXITED, restart_policy="on-failure")], 1, "well", "done"),
+    ("on-failure given up", [replace(EXITED, restart_policy="on-failure", exit_code=1)], 1, "failed", "exited"),
+    ("to be restarted", [replace(EXITED, restart_policy="always")], 1, "waiting", "exited"),
+    ("to be restarted unless", [replace(EXITED, restart_policy="unless-stopped", exit_code=1)], 1, "waiting", "exited"),
+    ("restarting once", [replace(PLAIN, state="restarting", restarts=1)], 1, "waiting", "restarting"),
+    ("restart loop", [replace(PLAIN, state="restarting", restarts=2)], 1, "failed", "restarting"),
+    ("restart loop, lucky look", [replace(PLAIN, restarts=5)], 1, "failed", "restarting"),
+    ("restart loop, lucky look with a check", [replace(HEALTHY, restarts=2)], 1, "failed", "restarting"),
+    ("created", [replace(PLAIN, state="created", started=None)], 1, "waiting", "created"),
+    ("paused", [replace(PLAIN, state="paused")], 1, "failed", "paused"),
+    ("dead", [replace(PLAIN, state="dead")], 1, "failed", "dead"),
+    ("removing", [replace(PLAIN, state="removing")], 1, "failed", "removing"),
+    ("missing", [], 1, "waiting", "missing"),
+    ("one of two missing", [HEALTHY], 2, "waiting", "missing"),
+    ("scaled to 0", [], 0, "well", "scaled to 0"),
+    ("two of two", [HEALTHY, replace(HEALTHY, id="c2")], 2, "well", "healthy"),
+    ("the worst speaks", [HEALTHY, replace(HEALTHY, id="c2", health="unhealthy")], 2, "failed", "unhealthy"),
+    ("the second worst speaks", [HEALTHY, replace(HEALTHY, id="c2", health="starting")], 2, "waiting", "starting"),
+    ("of another service only", [replace(HEALTHY, service="db")], 1, "waiting", "missing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("containers", "replicas", "verdict", "state"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_each_state_has_its_verdict(containers: list[Container], replicas: int, verdict: Verdict, state: str) -> None:
+    seen = judged(containers, replicas)
+
+    assert (verdict, state) == (seen.verdict, seen.state)
+
+
+def test_restarts_from_before_the_run_do_not_count() -> None:
+    old = replace(HEALTHY, restarts=7)
+
+    assert judged([old], before={"c1": 7}).verdict == "well"
+    assert judged([old], before={"c1": 5}).verdict == "failed"
+    assert verify.restart_counts(model(), FakeEngine([old])) == {"c1": 7}
+
+
+def wait(engine: FakeEngine, clock: FakeClock, seconds: float = 60, *, told: list[str] | None = None) -> list[Health]:
+    said: list[str] = [] if told is None else told
+    return verify.wait(model(), engine, clock.deadline(seconds), said.append, restarts={})
+
+
+STARTING = replace(HEALTHY, health="starting")
+
+
+def test_a_project_that_is_well_is_seen_at_the_first_look() -> None:
+    clock = FakeClock()
+    seen = wait(FakeEngine([HEALTHY]), clock)
+
+    assert [(item.service, item.state) for item in seen] == [("api", "healthy")]
+    assert clock.sleeps == []
+
+
+def test_it_is_waited_for_and_what_is_missing_is_told() -> None:
+    clock, told = FakeClock(), list[str]()
+    wait(FakeEngine([], [STARTING], [HEALTHY]), clock, told=told)
+
+    assert told == ["api (missing)", "api (starting)"]
+    assert clock.sleeps == [verify.POLL_SECONDS] * 2
+
+
+def test_a_container_without_a_health_check_is_watched_for_the_whole_window() -> None:
+    clock = FakeClock()
+    wait(FakeEngine([replace(PLAIN, started=EPOCH)]), clock)
+
+    assert sum(clock.sleeps) == pytest.approx(STABLE_SECONDS, abs=verify.POLL_SECONDS)
+
+
+def test_what_cannot_get_well_any_more_fails_at_once() -> None:
+    clock = FakeClock()
+    engine = FakeEngine([replace(HEALTHY, health="unhealthy")], logs={"api-api-1": ["boom"]})
+
+    with pytest.raises(DeployFailed, match="api is unhealthy") as caught:
+        wait(engine, clock)
+    assert clock.sleeps == []
+    assert caught.value.exit_status == 76
+    assert "docker logs api-api-1" in caught.value.next_step
+
+
+def test_what_is_not_well_at_the_deadline_has_failed() -> None:
+    clock = FakeClock()
+
+    with pytest.raises(DeployFailed, match="its health check has not passed yet within 30 s"):
+        wait(FakeEngine([STARTING], logs={"api-api-1": []}), clock, 30)
+    assert sum(clock.sleeps) == pytest.approx(30, abs=1)
+
+
+def test_a_project_that_got_well_just_at_the_deadline_is_well() -> None:
+    assert wait(FakeEngine([HEALTHY]), FakeClock(), 0)[0].verdict == "well"
+
+
+def test_a_failure_comes_with_the_last_health_check_and_the_last_log_lines_of_who_failed_and_of_nobody_else() -> None:
+    sick = replace(HEALTHY, health="unhealthy", health_log="\n".join(f"check {number}" for number in range(9)))
+    well = replace(HEALTHY, id="c2", name="api-db-1", service="db")
+    engine = FakeEngine([sick, well], logs={"api-api-1": [f"line {number}" for number in range(50)]})
+
+    with pytest.raises(DeployFailed) as caught:
+        verify.wait(model(service(), service("db")), engine, FakeClock().deadline(), lambda _: None, restarts={})
+    details = caught.value.details
+    assert details[0] == "api: unhealthy, is unhealthy"
+    assert [f"    check {number}" for number in range(4, 9)] == list(details[2:7])
+    assert details[7] == f"  last {verify.LOG_LINES} log lines of api-api-1:"
+    assert [f"    line {number}" for number in range(50 - verify.LOG_LINES, 50)] == list(details[8:])
+
+
+def test_an_empty_log_is_told_as_one() -> None:
+    with pytest.raises(DeployFailed) as caught:
+        wait(FakeEngine([replace(EXITED, exit_code=3)], logs={"api-api-1": []}), FakeClock())
+
+    assert caught.value.details == ("api: exited, exited with 3", "  its log is empty")
+
+
+def test_a_service_without_a_container_fails_without_a_log() -> None:
+    with pytest.raises(DeployFailed, match="api has 0 of 1 containers within 1 s") as caught:
+        wait(FakeEngine([]), FakeClock(), 1)
+
+    assert "docker logs CONTAINER" in caught.value.next_step
+
+
+class Mute(FakeEngine):
+    """Keeps no logs, as with a log driver that cannot be read back."""
+
+    def log_tail(self, container: Container, lines: int) -> list[str]:
+        raise EngineError("reading the log", "configured logging driver does not support reading", "x")
+
+
+def test_a_log_that_cannot_be_read_does_not_hide_the_verdict() -> None:
+    with pytest.raises(DeployFailed, match="api is unhealthy") as caught:
+        wait(Mute([replace(HEALTHY, health="unhealthy")]), FakeClock())
+
+    assert "does not support reading" in caught.value.details[-1]
+
+
+def test_a_failed_up_is_told_in_the_words_of_compose_with_all_that_is_not_well() -> None:
+    error = verify.failure([], FakeEngine([]), FakeClock().deadline(), ["port is already allocated"])
+
+    assert str(error) == "starting the services: port is already allocated"
+    assert error.details == ("port is already allocated",)
