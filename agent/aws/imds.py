@@ -144,7 +144,7 @@ class Imds:
         def ask(base: str) -> None:
             try:
                 answers.put((base, _put_token(base)))
-            except Exception as error:  # noqa: BLE001 - handed to the thread that waits, which raises it
+            except Exception as error:  # noqa: BLE001 - whatever it is, the waiting thread must hear of it
                 answers.put((base, error))
 
         for base in self._endpoints:

@@ -141,9 +141,9 @@ class AwsSession:
 
     def _boto(self) -> boto3.Session:
         if self._session is None:
-            import boto3  # noqa: PLC0415 - see _make
-            import botocore.configprovider  # noqa: PLC0415 - see _make
-            import botocore.session  # noqa: PLC0415 - see _make
+            import boto3  # noqa: PLC0415 - a run that ends before AWS does not pay for it
+            import botocore.configprovider  # noqa: PLC0415 - as boto3 above
+            import botocore.session  # noqa: PLC0415 - as boto3 above
 
             core: Any = botocore.session.Session()
             # The agent's own environment is an operator's shell: a profile in it must not change what the host is.
