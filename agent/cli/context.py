@@ -106,7 +106,7 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 def _what_changed(run: Run) -> str:
     changed = any(step.name in {"apply", "up"} for step in run.recorder.steps)
-    return "the host was changed: run it again to finish" if changed else "nothing was changed"
+    return "the host was changed, nothing was taken back" if changed else "nothing was changed"
 
 
 class _Signals:
