@@ -6,6 +6,7 @@ from agent.host.side_by_side import SideBySide
 from agent.report.record import Ending
 from agent.run import Run
 from agent.stages.bundle import apply_bundle, erase_left_over, find_bundle, read_live_manifest, stage_bundle
+from agent.stages.health import leave_alone, start
 from agent.stages.host import (
     identify,
     load_bootstrap,
@@ -17,7 +18,8 @@ from agent.stages.host import (
     warn_of_former_role,
     write_docker_config,
 )
-from agent.stages.project import compare, label, leave_alone, open_project, pull_images, read_model, rehearse, start
+from agent.stages.images import pull_images
+from agent.stages.project import compare, label, open_project, read_model, rehearse
 from agent.stages.release import UNCHANGED, VERIFIED, clean_up, ending, keep_release, prune_images
 from agent.stages.values import compare_values, look_up, settle
 

@@ -12,7 +12,7 @@ from agent.host.paths import Paths
 from agent.report.record import Ending, ServiceLine
 from agent.report.words import amount
 from agent.run import Run
-from agent.stages.project import Deployed
+from agent.stages.health import Deployed
 from agent.steps import apply as applying
 from agent.steps import (
     release,

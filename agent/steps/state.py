@@ -36,7 +36,10 @@ class BundleFile:
 class Release:
     """One deploy that was seen healthy.
 
-    `images` maps a service to the id of its image: tags move, ids do not. `values` are fingerprints, never values.
+    `images` maps a service to the id of its image: tags move, ids do not. `references` maps each image's name in the
+    compose file to its id then, `digests` to the name by which a registry still has it (`host/name@sha256:...`) when
+    the name has moved. `values` are fingerprints, never values. `irreversible`: its manifest says that what it did at
+    its start cannot be taken back.
     """
 
     number: int
@@ -48,6 +51,9 @@ class Release:
     images: Mapping[str, str]
     verified_at: str
     values: Fingerprints | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    irreversible: bool = False
 
     def same_as(self, other: Release) -> bool:
         """True when both would start the same thing, as far as values can be compared."""
