@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import selectors
 import signal
 import subprocess
 import threading
@@ -14,13 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.errors import HostError, Interrupted
+from agent.host.child import Child, Listener
 from agent.host.clock import Deadline
+from agent.host.guardian import Guardian
+from agent.host.leftovers import Roster
+from agent.host.side_by_side import within
 from agent.secret import Secret
-
-# Between SIGTERM and SIGKILL for a child that has to go.
-TERM_SECONDS = 2.0
-# The most that is kept of each stream: a compose model of 1,000 services is under 4 MiB.
-KEEP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,42 +59,52 @@ class Commands(Protocol):
 
 
 class SystemCommands:
-    """Runs children for real, each in a process group of its own that ends with it."""
+    """Runs children for real, each in a session of its own.
 
-    def __init__(self) -> None:
-        self._alive: set[subprocess.Popen[bytes]] = set()
+    None outlives the agent: `run` ends its child, `end_all` what another thread still waits for, the guardian what is
+    left when the agent is killed; and `roster` is where the next run looks for what even that has missed.
+    """
+
+    def __init__(self, roster: Roster | None = None) -> None:
+        self._alive: dict[int, Child] = {}
         self._lock = threading.Lock()
+        self._guardian = Guardian()
+        self._roster = roster
+        self._over = False
 
     def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
         """Run to the end; `DeadlineExceeded` when it had to be ended; `HostError` when it cannot be started."""
         deadline.check(f"running `{command}`")
-        listener = _Listener(on_line)
-        child = self._start(command)
+        # In a thread: a signal raises in the main one, and must not come between a child's start and its registration.
+        child = within(deadline, f"starting `{command}`", lambda: self._start(command))
+        # What talks is there: from then on the roster vouches for the plugin too, not only for its parent.
+        listener = Listener(on_line, self._write)
         try:
-            out, err = listener.listen(child, deadline)
-            status = child.wait(max(0.1, deadline.left()))
-        except (TimeoutError, subprocess.TimeoutExpired):
+            out, err = child.listen(listener, deadline)
+        except TimeoutError:
             raise deadline.exceeded(f"running `{command}`", listener.last) from None
         finally:
-            _end(child)
-            with self._lock:
-                self._alive.discard(child)
-        return Finished(command, status, out, err)
+            self._end(child)
+            child.close()
+        return Finished(command, child.status, out, err)
 
     def end_all(self) -> None:
-        """End every child that is still running, whichever thread waits for it."""
+        """End every child that is still running, whichever thread waits for it; no other starts after that."""
         with self._lock:
-            alive = list(self._alive)
+            self._over = True
+            alive = list(self._alive.values())
         for child in alive:
-            _end(child)
+            self._end(child)
+        self._guardian.close()
 
     def attach(self, command: Command) -> int:
         """Run a child on the agent's own streams until it ends; returns its exit code, 128 + n when signal n ended it.
 
-        A signal that ends the agent is passed on, and the child's answer to it is waited for. SIGINT is not: a
-        terminal has sent it to both already.
+        It is the operator's, in the agent's own process group, and lives on when the agent is killed, as it would have
+        done without the agent. A signal that ends the agent is passed on, and the child's answer to it is waited for.
+        SIGINT is not: a terminal has sent it to both already.
         """
-        child = self._start(command, attached=True)
+        child = _open(command, attached=True)
         while True:
             try:
                 status = child.wait()
@@ -106,89 +112,61 @@ class SystemCommands:
                 if interrupted.signal != signal.SIGINT:
                     child.send_signal(interrupted.signal)
             else:
-                with self._lock:
-                    self._alive.discard(child)
                 return status if status >= 0 else 128 - status
 
-    def _start(self, command: Command, *, attached: bool = False) -> subprocess.Popen[bytes]:
-        own = None if attached else subprocess.PIPE
-        env = {name: value.reveal() for name, value in command.env.items()}
-        try:
-            child = subprocess.Popen(  # noqa: S603 - an argument vector, no shell
-                command.argv,
-                env=env,
-                cwd=command.cwd,
-                stdin=None if attached else subprocess.DEVNULL,
-                stdout=own,
-                stderr=own,
-                start_new_session=not attached,
-            )
-        except OSError as error:
-            raise HostError(
-                f"starting `{command.argv[0]}`",
-                error.strerror or str(error),
-                f"install it, or see that it is on PATH ({env.get('PATH', 'which is empty')})",
-            ) from error
+    def _start(self, command: Command) -> Child:
         with self._lock:
-            self._alive.add(child)
-        return child
+            if self._over:
+                raise HostError(f"starting `{command}`", "the run is over", "run it again")
+            try:
+                self._guardian.start()
+            except OSError as error:
+                raise HostError(
+                    "starting the guardian (/bin/sh), which ends the children of an agent that is killed",
+                    error.strerror or str(error),
+                    "see what takes all processes or memory (`ps aux`), then run it again",
+                ) from error
+            child = Child(_open(command), str(command))
+            self._alive[child.session.leader] = child
+            self._tell()
+            return child
+
+    def _end(self, child: Child) -> None:
+        """The child is gone, and nobody is told of it any more, before its pid can be another's."""
+        if not child.end():
+            return  # it is left to the guardian and to the next run
+        with self._lock:
+            if self._alive.pop(child.session.leader, None) is not None:
+                self._tell()
+            child.reap()
+
+    def _tell(self) -> None:
+        self._guardian.watch(self._alive)
+        if self._roster is not None:
+            self._roster.write([child.session for child in self._alive.values()])
+
+    def _write(self) -> None:
+        with self._lock:
+            if self._roster is not None:
+                self._roster.write([child.session for child in self._alive.values()])
 
 
-class _Listener:
-    """Reads both streams of a child as they come, and tells the lines of stderr."""
-
-    def __init__(self, tell: Callable[[str], None] | None) -> None:
-        self._tell = tell
-        self._rest = b""
-        self.last = ""
-
-    def listen(self, child: subprocess.Popen[bytes], deadline: Deadline) -> tuple[bytes, bytes]:
-        """Both streams, whole; `TimeoutError` when they are still open at the deadline."""
-        kept = {"out": bytearray(), "err": bytearray()}
-        with selectors.DefaultSelector() as selector:
-            for name, stream in (("out", child.stdout), ("err", child.stderr)):
-                if stream is not None:
-                    selector.register(stream.fileno(), selectors.EVENT_READ, name)
-            while selector.get_map():
-                ready = selector.select(deadline.left())
-                # A child that talks faster than it is heard is always ready.
-                if not ready or deadline.left() <= 0:
-                    raise TimeoutError
-                for key, _ in ready:
-                    piece = os.read(key.fd, 65536)
-                    if not piece:
-                        selector.unregister(key.fd)
-                    kept[key.data] += piece
-                    del kept[key.data][:-KEEP_BYTES]
-                    if key.data == "err":
-                        self._hear(piece or b"\n")
-        return bytes(kept["out"]), bytes(kept["err"])
-
-    def _hear(self, piece: bytes) -> None:
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        for line in whole:
-            if line.strip():
-                self.last = line.decode("utf-8", "replace").strip()
-                if self._tell is not None:
-                    self._tell(self.last)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """The child and its whole group are gone when this returns; its pipes are closed."""
-    if child.poll() is None:
-        _signal(child, signal.SIGTERM)
-        try:
-            child.wait(TERM_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal(child, signal.SIGKILL)
-            child.wait()
-    # A grandchild may have stayed behind in the group.
-    _signal(child, signal.SIGKILL)
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
-
-
-def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
+def _open(command: Command, *, attached: bool = False) -> subprocess.Popen[bytes]:
+    own = None if attached else subprocess.PIPE
+    env = {name: value.reveal() for name, value in command.env.items()}
+    try:
+        return subprocess.Popen(  # noqa: S603 - an argument vector, no shell
+            command.argv,
+            env=env,
+            cwd=command.cwd,
+            stdin=None if attached else subprocess.DEVNULL,
+            stdout=own,
+            stderr=own,
+            start_new_session=not attached,
+        )
+    except OSError as error:
+        raise HostError(
+            f"starting `{command.argv[0]}`",
+            error.strerror or str(error),
+            f"install it, or see that it is on PATH ({env.get('PATH', 'which is empty')})",
+        ) from error

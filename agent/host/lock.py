@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,14 +28,19 @@ class Owner:
 
 
 @contextlib.contextmanager
-def held(path: Path, owner: Owner, clock: Clock, wait: float) -> Iterator[None]:
-    """Hold the lock at `path` inside the block; wait up to `wait` seconds for another run, then raise `LockHeld`."""
+def held(
+    path: Path, owner: Owner, clock: Clock, wait: float, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Hold the lock at `path` inside the block; wait up to `wait` seconds for another run, then raise `LockHeld`.
+
+    `tell` hears who is waited for, and again when that is another.
+    """
     files.make_folder(path.parent, 0o755)
     with files.naming(f"opening the lock {path}"):
         # Python opens with O_CLOEXEC: a child that lives on cannot keep the lock.
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take(fd, clock, wait)
+        _take(fd, clock, wait, tell)
         # Who holds it is a nicety; the kernel's lock holds also on a full file system.
         with contextlib.suppress(OSError):
             os.ftruncate(fd, 0)
@@ -47,8 +52,8 @@ def held(path: Path, owner: Owner, clock: Clock, wait: float) -> Iterator[None]:
         os.close(fd)
 
 
-def _take(fd: int, clock: Clock, wait: float) -> None:
-    end = clock.monotonic() + wait
+def _take(fd: int, clock: Clock, wait: float, tell: Callable[[str], None]) -> None:
+    end, told = clock.monotonic() + wait, ""
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,6 +64,8 @@ def _take(fd: int, clock: Clock, wait: float) -> None:
                     f"another run is at work: {_describe(fd)}",
                     "wait for it (`delphi-agent status --wait`), or let this one wait: `--lock-wait SECONDS`",
                 ) from error
+            if told != (told := _describe(fd)):
+                tell(told)
             clock.sleep(_POLL_SECONDS)
         else:
             return

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot (proc(5), stat field 22); None when it does not run.
+@dataclass(frozen=True)
+class Process:
+    """One process. `started` is in clock ticks since boot.
 
     With the pid it names a process for good: pids are used again, the pair is not. A process that has ended and only
     waits for its parent to notice (a zombie) does not run.
     """
+
+    pid: int
+    name: str
+    session: int
+    started: int
+    running: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}, pid {self.pid}"
+
+
+def look(pid: int) -> Process | None:
+    """The process as it is now (proc(5), stat); None when there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return None
     # The second field, the command in parentheses, may hold anything: count from its end.
-    state, *rest = stat.rpartition(")")[2].split()
-    return None if state in {"Z", "X"} else int(rest[18])
+    before, _, after = stat.rpartition(")")
+    state, *rest = after.split()
+    return Process(pid, before.partition("(")[2], int(rest[2]), int(rest[18]), state not in {"Z", "X"})
+
+
+def start_time(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None when it does not run."""
+    found = look(pid)
+    return found.started if found is not None and found.running else None
+
+
+def in_sessions(sessions: Collection[int]) -> list[Process]:
+    """Every process of these sessions, zombies too."""
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return [found for pid in pids if (found := look(pid)) is not None and found.session in sessions]
+
+
+def now() -> int:
+    """This moment, in the clock ticks in which the kernel says when a process started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def boot() -> str:
+    """What tells this boot of the kernel from every other: ticks count from zero in each."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

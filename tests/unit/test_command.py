@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ import pytest
 from agent.errors import DeadlineExceeded, HostError
 from agent.host.clock import Deadline, SystemClock
 from agent.host.command import Command, Finished, SystemCommands
+from agent.host.leftovers import Roster
 from agent.report.children import ToldCommands
 from agent.report.record import Recorder
 from agent.secret import Secret
-from tests.unit import fakes
+from tests.unit import children, fakes
 from tests.unit.fakes import FakeClock, FakeCommands, Sayings
 
 PATH = {"PATH": Secret("/usr/bin:/bin")}
@@ -28,8 +30,23 @@ def seconds(number: float) -> Deadline:
     return Deadline.after(SystemClock(), number)
 
 
+@contextlib.contextmanager
+def system(roster: Roster | None = None) -> Iterator[SystemCommands]:
+    """The real thing, for as long as a run lasts."""
+    commands = SystemCommands(roster)
+    try:
+        yield commands
+    finally:
+        commands.end_all()
+
+
+def run(command: Command, limit: float = 10.0, on_line: Callable[[str], None] | None = None) -> Finished:
+    with system() as commands:
+        return commands.run(command, seconds(limit), on_line=on_line)
+
+
 def shell(script: str, limit: float = 10.0, on_line: Callable[[str], None] | None = None) -> Finished:
-    return SystemCommands().run(Command(argv=("sh", "-c", script), env=PATH), seconds(limit), on_line=on_line)
+    return run(Command(argv=("sh", "-c", script), env=PATH), limit, on_line)
 
 
 def is_gone(pid: int) -> bool:
@@ -66,7 +83,7 @@ def test_a_child_that_a_signal_ended_has_a_negative_status() -> None:
 def test_a_child_gets_exactly_the_environment_that_was_given() -> None:
     env = {"A": Secret("1 '\"$x\nline two"), "EMPTY": Secret("")}
     code = "import os; print(sorted(os.environ.items()))"
-    finished = SystemCommands().run(Command(argv=(sys.executable, "-I", "-c", code), env=env), seconds(10))
+    finished = run(Command(argv=(sys.executable, "-I", "-c", code), env=env))
 
     # Python itself adds LC_CTYPE when the locale is "C".
     assert [pair for pair in eval(finished.out) if pair[0] != "LC_CTYPE"] == [("A", "1 '\"$x\nline two"), ("EMPTY", "")]
@@ -75,7 +92,7 @@ def test_a_child_gets_exactly_the_environment_that_was_given() -> None:
 def test_a_child_has_nothing_to_read_and_its_own_folder(tmp_path: Path) -> None:
     command = Command(argv=("sh", "-c", "pwd; cat"), env=PATH, cwd=tmp_path)
 
-    assert f"{tmp_path}\n".encode() == SystemCommands().run(command, seconds(10)).out
+    assert f"{tmp_path}\n".encode() == run(command).out
 
 
 def test_a_child_inherits_no_open_file() -> None:
@@ -139,14 +156,14 @@ def test_no_child_is_started_after_the_deadline(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_an_error_of_the_host() -> None:
     with pytest.raises(HostError, match="starting `no-such-program`: No such file or directory") as caught:
-        SystemCommands().run(Command(argv=("no-such-program",), env=PATH), seconds(1))
+        run(Command(argv=("no-such-program",), env=PATH))
 
     assert "/usr/bin:/bin" in caught.value.next_step
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_host(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="No such file or directory"):
-        SystemCommands().run(Command(argv=("true",), env=PATH, cwd=tmp_path / "none"), seconds(1))
+        run(Command(argv=("true",), env=PATH, cwd=tmp_path / "none"))
 
 
 def test_every_line_of_stderr_is_heard_as_it_comes_and_the_last_one_without_its_end() -> None:
@@ -177,8 +194,8 @@ def test_ending_all_children_frees_the_thread_that_waits_for_one() -> None:
     waits.start()
     while not commands._alive:
         time.sleep(0.005)
-    for child in list(commands._alive):
-        os.kill(child.pid, signal.SIGTERM)
+    for pid in list(commands._alive):
+        os.kill(pid, signal.SIGTERM)
     waits.join(5)
     commands.end_all()
 
@@ -210,6 +227,71 @@ def test_ending_all_children_leaves_none_alive() -> None:
 
     assert is_gone(pids[0])
     thread.join(5)
+
+
+def test_no_child_is_started_once_all_were_ended(tmp_path: Path) -> None:
+    commands = SystemCommands()
+    commands.end_all()
+
+    with pytest.raises(HostError, match="the run is over"):
+        commands.run(Command(argv=("touch", str(tmp_path / "started")), env=PATH), seconds(5))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grandchild_in_a_group_of_its_own_is_ended_with_a_child_that_has_to_go(tmp_path: Path) -> None:
+    # Some versions of the docker command start a plugin like this.
+    plugin = f"import os, time; os.setpgid(0, 0); open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()));"
+    with pytest.raises(DeadlineExceeded):
+        shell(f'{sys.executable} -c "{plugin} time.sleep(60)"; true', 1.0)
+
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_while_a_child_is_at_work_it_is_written_down_and_afterwards_nothing_is_left(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    folder = tmp_path / "children"
+    with system(Roster(folder)) as commands:
+        command = Command(argv=("sh", "-c", "echo at work >&2; cat"), env=PATH)
+        commands.run(
+            command, seconds(10), on_line=lambda _: seen.append([path.read_text() for path in folder.iterdir()])
+        )
+
+    assert len(seen[0]) == 1
+    assert "echo at work" in seen[0][0]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_signal_between_the_start_of_a_child_and_its_registration_loses_no_child(tmp_path: Path) -> None:
+    """The handler raises in the main thread at any moment; whatever was started by then is known and is ended."""
+    code = f"""
+        import signal, sys, threading, time
+        from agent.errors import Interrupted
+        from agent.host.clock import Deadline, SystemClock
+        from agent.host.command import Command, SystemCommands
+        from agent.secret import Secret
+
+        def stop(number, _):
+            signal.signal(number, signal.SIG_IGN)
+            raise Interrupted(signal.Signals(number))
+
+        signal.signal(signal.SIGALRM, stop)
+        commands = SystemCommands()
+        script = "echo $$ >>{tmp_path}/pids; exec sleep 60"
+        command = Command(argv=("sh", "-c", script), env={{"PATH": Secret("/usr/bin:/bin")}})
+        signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+        try:
+            commands.run(command, Deadline.after(SystemClock(), 20))
+        except Interrupted:
+            pass
+        finally:
+            commands.end_all()
+    """
+    for microseconds in range(100, 5000, 350):
+        children.python(code, arguments=[str(microseconds / 1e6)])
+
+    pids = tmp_path / "pids"
+    told = [int(line) for line in pids.read_text().split()] if pids.exists() else []
+    assert [pid for pid in told if not is_gone(pid)] == []
 
 
 def test_the_tail_is_the_end_of_stderr_or_of_stdout_when_that_is_empty() -> None:

@@ -136,6 +136,20 @@ def test_waiting_ends_with_a_refusal_after_the_time_that_was_given(tmp_path: Pat
     assert sum(clock.sleeps) == pytest.approx(30, abs=0.5)
 
 
+def test_who_waits_is_told_once_for_whom(tmp_path: Path) -> None:
+    clock, told = FakeClock(), list[str]()
+    with (
+        held(tmp_path / "lock", OWNER, clock, 0),
+        pytest.raises(LockHeld),
+        held(tmp_path / "lock", OWNER, clock, 2, told.append),
+    ):
+        pytest.fail("two runs met")
+
+    assert told == [
+        "`delphi-agent init --skip-fetch`, pid 4711, started by ubuntu (sudo) at 2026-01-02T03:04:05",
+    ]
+
+
 def test_an_owner_that_has_not_said_who_it_is_does_not_break_the_refusal(tmp_path: Path) -> None:
     with held(tmp_path / "lock", OWNER, FakeClock(), 0):
         (tmp_path / "lock").write_bytes(b'{"pid": 1')
