@@ -87,15 +87,20 @@ class Engine:
         if self._process is not None and self._process.returncode is not None:
             self._process = None
         if self._process is not None and self._daemon_json() != self._config:
+            # Before it goes: containers would come up with the next one, and make folders of the mounts that are gone.
+            self._remove_containers()
             self.stop()
         if self._process is None:
             self.start(env)
             self.wait_ready()
+        self._remove_containers()
+        self._api("POST", "/networks/prune")
+        self._api("POST", "/volumes/prune")
+
+    def _remove_containers(self) -> None:
         paths = [f"/containers/{container['Id']}?force=1&v=1" for container in self.containers()]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda path: self._api("DELETE", path), paths))
-        self._api("POST", "/networks/prune")
-        self._api("POST", "/volumes/prune")
 
     def forget_images(self) -> None:
         """Remove all images, so that the next start has to pull."""
