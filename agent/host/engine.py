@@ -12,10 +12,12 @@ from typing import Any
 from agent.errors import EngineError
 from agent.host import retry
 from agent.host.clock import Deadline
+from agent.secret import Secret
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
+OWN_LABELS = "io.delphi-agent."
 ANSWER_SECONDS = 30.0
 LAST_SECONDS = 1.0
 # A boot waits this long for an engine that is still starting.
@@ -24,7 +26,11 @@ READY_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """One container as the engine sees it now. `health` is None when it has no health check."""
+    """One container as the engine sees it now. `health` is None when it has no health check.
+
+    `reference` is the image's name when it was made, `labels` are the agent's own, `environment` is what it was given
+    by Compose and by its image.
+    """
 
     id: str
     name: str
@@ -37,6 +43,10 @@ class Container:
     started: dt.datetime | None
     health: str | None
     health_log: str = field(default="", repr=False)
+    finished: dt.datetime | None = None
+    reference: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,10 @@ class Engine:
         self.address = address
         self._deadline = deadline
         self._api: Any = None
+
+    def until(self, deadline: Deadline) -> Engine:
+        """The same engine for a piece of work with a deadline of its own."""
+        return Engine(self.address, deadline)
 
     def wait_ready(self, deadline: Deadline, tell: Callable[[BaseException], None]) -> str:
         """Its version, as soon as it answers; `EngineError` when it does not in time."""
@@ -112,14 +126,34 @@ class Engine:
 
     def image_id(self, reference: str) -> str | None:
         """The id of the image with this tag, None when the host does not have it."""
+        image = self.image(reference)
+        return None if image is None else image.id
+
+    def image(self, reference: str) -> Image | None:
+        """The image with this name or id, None when the host does not have it."""
         import docker.errors  # noqa: PLC0415 - see _client
 
         with self._asking(f"looking for the image {reference}"):
             try:
-                identity: str = self._client().inspect_image(reference)["Id"]
+                return _image(self._client().inspect_image(reference))
             except docker.errors.ImageNotFound:
                 return None
-        return identity
+
+    def tag_image(self, identity: str, repository: str, tag: str) -> None:
+        """Let `repository:tag` name this image, whatever it named before."""
+        with self._asking(f"letting {repository}:{tag} name the image {identity}"):
+            self._client().tag(identity, repository, tag)
+
+    def image_environment(self, identity: str) -> frozenset[str]:
+        """The names of the variables that an image gives to its containers; none when the host does not have it."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        with self._asking(f"looking at the image {identity}"):
+            try:
+                config: Mapping[str, Any] = self._client().inspect_image(identity).get("Config") or {}
+            except docker.errors.ImageNotFound:
+                return frozenset()
+        return frozenset(entry.partition("=")[0] for entry in config.get("Env") or ())
 
     def remove_image(self, reference: str) -> bool:
         """Remove a tag or an image; false when something still uses it."""
@@ -187,7 +221,9 @@ def _image(data: Mapping[str, Any]) -> Image:
 
 
 def _container(data: Mapping[str, Any]) -> Container:
-    state, labels = data["State"], data["Config"].get("Labels") or {}
+    state, config = data["State"], data["Config"]
+    labels = config.get("Labels") or {}
+    given = (entry.partition("=") for entry in config.get("Env") or ())
     health = state.get("Health") or {}
     log: Sequence[Mapping[str, Any]] = health.get("Log") or ()
     return Container(
@@ -202,6 +238,10 @@ def _container(data: Mapping[str, Any]) -> Container:
         started=_time(state.get("StartedAt", "")),
         health=health.get("Status") if health.get("Status") != "none" else None,
         health_log=(log[-1].get("Output") or "").strip() if log else "",
+        finished=_time(state.get("FinishedAt", "")),
+        reference=config.get("Image", ""),
+        labels={name: value for name, value in labels.items() if name.startswith(OWN_LABELS)},
+        environment={name: Secret(value) for name, _, value in given},
     )
 
 

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
-from agent.steps import compose
+from agent.steps import images, pull
 from agent.steps.compose import Model
 from agent.steps.project import Project
+from agent.steps.state import Release
 
 
-def pull_images(run: Run, opened: Project, model: Model) -> None:
-    """Pull every image, before anything changes."""
+def pull_images(run: Run, opened: Project, model: Model, log_in_again: Callable[[], None]) -> None:
+    """Pull every image, before anything changes; when none is wanted, see that each is on the host already.
+
+    `log_in_again` gets a fresh token and puts it where Compose looks; it is called once at most, after a refusal.
+    """
     with run.step("pull", "pulling the images") as step:
         if not run.options.images_wanted:
+            images.expect(run.engine, model)
             step.detail = "skipped"
             return
-        total = amount(len(model.services), "service")
-        tell = functools.partial(_tell_pulled, total)
-        compose.pull(opened, run.host.commands, run.deadline, tell)
+        wanted = images.to_pull(run.engine, model)
+        tell = functools.partial(_tell_pulled, amount(len(wanted), "image"))
+        pull.pull(opened, run.host.commands, run.deadline, wanted, log_in_again=log_in_again, tell=tell)
         step.detail = amount(len(model.images), "image")
 
 
 def _tell_pulled(total: str, done: int) -> None:
-    record.progress(detail=f"{done} of {total}")
+    record.progress(detail=f"{done} of {total}", waiting_for="")
+
+
+def put_back_images(
+    run: Run, opened: Project, release: Release, log_in_again: Callable[[], None] | None = None
+) -> None:
+    """Let the names in the release's compose file have its images again; pull those that the host has lost.
+
+    Raises `ImageMissing` when one is gone from the registry too; until then no name has moved.
+    """
+    with run.step("images", f"putting the images of release {release.number} back") as step:
+        by_digest = functools.partial(
+            pull.pull_name, opened, run.host.commands, run.deadline, log_in_again=log_in_again
+        )
+        moved = images.put_back(run.engine, release.references, release.digests, by_digest)
+        step.detail = f"{amount(len(moved), 'image')} put back" if moved else "all are in place"

@@ -19,6 +19,8 @@ from tests.lab.machine import Machine
 from tests.lab.network import NamespaceConnection
 from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, Pki
 from tests.lab.process import SYSTEM_PATH, LabError, Running, wait_until
+from tests.lab.registry_door import RegistryFault
+from tests.lab.registry_watch import RegistryWatch
 
 PASSWORD = "CANARYecrAuthorizationToken7mK3"
 """What a good ecr:GetAuthorizationToken gives. It is a credential, so leak scans look for it."""
@@ -44,6 +46,7 @@ class Registry:
     def __init__(self, machine: Machine, pki: Pki) -> None:
         self._machine, self._pki = machine, pki
         self._process: Running | None = None
+        self._watch = RegistryWatch(machine)
         self._password = PASSWORD
         self._changes = itertools.count(1)
 
@@ -58,17 +61,22 @@ class Registry:
         argv = ["docker-registry", "serve", f"{_FOLDER}/config.yml"]
         # Without it the registry tries to send traces to a collector that is not there.
         env = {"OTEL_TRACES_EXPORTER": "none"}
+        if self._watch.running:
+            env["REGISTRY_HTTP_ADDR"] = f"{REGISTRY_ADDRESS}:{self._watch.port}"
         self._process = self._machine.start_process(argv, env=env, log="registry.log", network="aws", service=True)
 
     def wait_ready(self) -> None:
-        process = self._process
-        assert process is not None
+        assert self._process is not None
+        self._wait_for(self._process, self._watch.port)
+        if self._watch.process is not None:
+            self._wait_for(self._watch.process, 443)
 
+    def _wait_for(self, process: Running, port: int) -> None:
         def ready() -> bool:
             if process.returncode is not None:
                 raise LabError(f"the registry ended: {process.stdout()[-2000:]}")
             with contextlib.suppress(OSError):
-                connection = self._connect()
+                connection = self._connect(port)
                 connection.connect()
                 connection.close()
                 return True
@@ -78,9 +86,27 @@ class Registry:
 
     def stop(self) -> None:
         """Connections are refused from now on."""
+        self._watch.stop()
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    def watch(self) -> None:
+        """From now on every request is written down, and may be broken; until the next reset()."""
+        if not self._watch.running:
+            self.stop()
+            self._watch.start()
+            self.start()
+            self.wait_ready()
+
+    def add_fault(self, fault: RegistryFault) -> None:
+        """Faults are tried in the order in which they were added; the first that matches is used."""
+        self.watch()
+        self._watch.add_fault(fault)
+
+    def requests(self, match: str = "") -> list[str]:
+        """What was asked since watch(), in order, each as "METHOD /path STATUS" (0: reset), if it has `match` in it."""
+        return self._watch.requests(match)
 
     def set_password(self, password: str) -> None:
         """The only password accepted from now on; tokens given before are as good as expired."""
@@ -128,7 +154,9 @@ class Registry:
             link.write_text(digest_)
 
     def reset(self) -> None:
-        """Running, with the default password."""
+        """Running, with the default password, and nobody in front of it."""
+        if self._watch.running:
+            self.stop()
         if self._password != PASSWORD:
             self.set_password(PASSWORD)
         self.start()
@@ -137,9 +165,11 @@ class Registry:
     def _tags(self, repository: str) -> Path:
         return self._machine.path(f"{_DATA}/docker/registry/v2/repositories/{repository}/_manifests/tags")
 
-    def _connect(self) -> NamespaceConnection:
+    def _connect(self, port: int | None = None) -> NamespaceConnection:
+        """To the registry itself, unless another port is given."""
         namespace = str(self._machine.path("/run/netns/aws"))
-        return NamespaceConnection(namespace, REGISTRY, 443, REGISTRY_ADDRESS, self._pki.client_context())
+        tls = self._pki.client_context()
+        return NamespaceConnection(namespace, REGISTRY, port or self._watch.port, REGISTRY_ADDRESS, tls)
 
     def _push_blob(self, connection: NamespaceConnection, repository: str, blob: bytes) -> None:
         name = f"/v2/{repository}/blobs/{digest(blob)}"

@@ -1,0 +1,102 @@
+"""A door in front of the registry that writes down what is asked, and breaks some of it, as ECR does.
+
+    python -m tests.lab.registry_door CERTIFICATE KEY ADDRESS STATE LOG
+
+STATE is a JSON list of faults, read again for every request: a test changes them by replacing it. LOG gets a line per
+request. Everything else goes to the registry behind, at ADDRESS and BACK_PORT.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import re
+import ssl
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tests.lab.http_door import Reply, Request, listen, serve
+
+BACK_PORT = 5443
+# What belongs to one connection and not to the answer; the length is counted anew.
+_HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date"}
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistryFault:
+    """Something that goes wrong with the next requests that match.
+
+    `match` is a regular expression, searched for in "METHOD /v2/app/manifests/1.0". With status 0 the connection is
+    reset. `times` None: again and again.
+    """
+
+    match: str
+    status: int = 0
+    code: str = "UNKNOWN"
+    message: str = "made up by the lab"
+    times: int | None = 1
+    number: int = 0
+    """Set by the lab: tells two equal faults apart."""
+
+
+class Door:
+    def __init__(self, address: str, state: Path, log: Path) -> None:
+        self._address, self._state, self._log_file = address, state, log
+        self._lock = threading.Lock()
+        self._used: dict[int, int] = {}
+        # It is this machine, under the registry's name.
+        self._tls = ssl._create_unverified_context()
+
+    def respond(self, request: Request) -> Reply:
+        fault = self._fault(f"{request.method} {request.target}")
+        if fault is None:
+            reply = self._forward(request)
+        elif fault.status == 0:
+            reply = Reply(0, reset=True)
+        else:
+            body = {"errors": [{"code": fault.code, "message": fault.message}]}
+            headers = [("Content-Type", "application/json"), ("Docker-Distribution-Api-Version", "registry/2.0")]
+            reply = Reply(fault.status, json.dumps(body).encode(), headers)
+        with self._lock, self._log_file.open("a") as log:
+            log.write(f"{request.method} {request.target} {reply.status}\n")
+        return reply
+
+    def _fault(self, asked: str) -> RegistryFault | None:
+        entries: list[dict[str, Any]] = json.loads(self._state.read_text())
+        with self._lock:
+            for fault in (RegistryFault(**entry) for entry in entries):
+                used = self._used.get(fault.number, 0)
+                if re.search(fault.match, asked) and (fault.times is None or used < fault.times):
+                    self._used[fault.number] = used + 1
+                    return fault
+        return None
+
+    def _forward(self, request: Request) -> Reply:
+        connection = http.client.HTTPSConnection(self._address, BACK_PORT, timeout=30, context=self._tls)
+        try:
+            headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+            connection.request(request.method, request.target, request.body or None, headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        except OSError:
+            return Reply(0, reset=True)
+        finally:
+            connection.close()
+        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
+        if request.method == "HEAD":
+            kept.append(("Content-Length", answer.headers.get("Content-Length", "0")))
+        return Reply(answer.status, body, kept)
+
+
+def main() -> None:
+    certificate, key, address, state, log = sys.argv[1:]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    serve(listen(address, 443), Door(address, Path(state), Path(log)).respond, tls)
+
+
+if __name__ == "__main__":
+    main()
