@@ -103,10 +103,6 @@ def from_code(code: str, message: str, doing: str, action: str, resource: str, *
     for codes, next_step in _NEXT_STEPS:
         if code in codes:
             return AwsError(doing, said, next_step)
-    if code == "PreconditionFailed":
-        return AwsError(
-            doing, said, "it was replaced while it was being fetched: when the upload is over, run it again"
-        )
     if code in _BROKEN or status >= _FIRST_SERVER_ERROR:
         return AwsError(doing, said, "AWS itself failed, also after retries; wait a minute, then run it again")
     return AwsError(doing, said, f"look up this code in the documentation of {action}, correct the cause, run it again")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.aws.failures import calling, translate
+from agent.aws.failures import calling, code_of, translate
 from agent.errors import AgentError, AwsError, BundleError
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ T = TypeVar("T")
 _CHUNK = 256 << 10
 # How often an object is fetched whose body breaks.
 BODY_ATTEMPTS = 3
+
+
+# What S3 answers when an object is not what the listing said; the figures when the answer has no body.
+_MOVES = {"PreconditionFailed": "replaced", "412": "replaced", "NoSuchKey": "removed", "404": "removed"}
+
+
+class BundleMoved(AwsError):
+    """An object is not what the listing said: to list again and start over may help."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,14 @@ class ConfigBucket:
         self._client = client
         self.name = name
 
-    def listing(self, prefix: str) -> list[RemoteObject]:
-        """Every object below `prefix`, all pages, in the order of their keys."""
-        return [
-            RemoteObject(item["Key"], item["Size"], item["ETag"].strip('"'))
-            for page in self._pages(prefix, "")
-            for item in page.get("Contents", ())
-        ]
+    def listing(self, prefix: str) -> Iterator[RemoteObject]:
+        """Every object below `prefix`, in the order of their keys; a page is asked for when the one before is used up.
+
+        boto3 asks for keys in URL encoding, so that any character arrives (XML has none for most control characters).
+        """
+        for page in self._pages(prefix, ""):
+            for item in page.get("Contents", ()):
+                yield RemoteObject(item["Key"], item["Size"], item["ETag"].strip('"'))
 
     def folders(self, prefix: str) -> list[str]:
         """The names directly below `prefix` that hold something, without slashes."""
@@ -111,7 +121,7 @@ class ConfigBucket:
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
         top = "/".join(item.key.split("/")[:2])
         resource = f"arn:aws:s3:::{self.name}/{top}/*"
-        with calling(doing, "s3:GetObject", resource):
+        with calling(doing, "s3:GetObject", resource), _noticing_a_move(doing):
             answer = self._client.get_object(Bucket=self.name, Key=item.key, IfMatch=f'"{item.etag}"')
         try:
             # botocore checks the object's own checksum, when it has one, while the body is read.
@@ -128,6 +138,23 @@ class ConfigBucket:
             raise _BrokenBodyError(AwsError(doing, cause, "run it again"))
         if _is_md5(item.etag, answer) and md5.hexdigest() != item.etag:
             raise _BrokenBodyError(_damaged(doing, "the content does not match its ETag"))
+
+
+@contextmanager
+def _noticing_a_move(doing: str) -> Iterator[None]:
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - a client exists by now
+
+    try:
+        yield
+    except ClientError as error:
+        what = _MOVES.get(code_of(error))
+        if what is None:
+            raise
+        raise BundleMoved(
+            doing,
+            f"it was {what} after it had been listed ({code_of(error)})",
+            "the bundle is being uploaded right now: run it again when the upload is done",
+        ) from error
 
 
 class _BrokenBodyError(Exception):

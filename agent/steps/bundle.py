@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from agent.aws.s3 import RemoteObject
 from agent.errors import BundleError, BundleMissing
+from agent.steps import keys
+from agent.steps.caps import Caps
+from agent.steps.keys import HOST_LOCAL
 
 MANIFEST = "vars.yaml"
 COMMON = "common"
-# Files of the host that lie in the role's folder; a bundle that brings one does not replace the host's (contract 1).
-HOST_LOCAL = frozenset({".env", ".ecr-tag"})
-_LONGEST_NAME = 255
+# A bundle that was uploaded from the wrong folder can have thousands of faults: more than this nobody reads.
+_MOST_TOLD = 100
 
 
 class Bucket(Protocol):
@@ -23,8 +27,8 @@ class Bucket(Protocol):
     def name(self) -> str:
         """The bucket's name, for messages."""
 
-    def listing(self, prefix: str) -> list[RemoteObject]:
-        """All objects below a prefix."""
+    def listing(self, prefix: str) -> Iterable[RemoteObject]:
+        """All objects below a prefix, asked for as they are taken."""
 
     def folders(self, prefix: str) -> list[str]:
         """The names directly below a prefix."""
@@ -43,24 +47,33 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The bundle as the bucket holds it."""
+    """The bundle as the bucket holds it. `folders` are those that hold no file of it and that it wants to be there."""
 
     slug: str
     ref: str
     role: str
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
+    folders: tuple[str, ...] = ()
 
     def entry(self, path: str) -> Entry | None:
         """The entry for a path relative to /opt/services."""
-        return next((item for item in self.entries if item.path == path), None)
+        return self._by_path.get(path)
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, Entry]:
+        return {entry.path: entry for entry in self.entries}
 
 
-def find(bucket: Bucket, slug: str | None, ref: str, role: str) -> Listing:
+_DEFAULT_CAPS = Caps()
+
+
+def find(bucket: Bucket, slug: str | None, ref: str, role: str, caps: Caps = _DEFAULT_CAPS) -> Listing:
     """List `deployments/<slug>/<ref>/<role>/` and `.../common/` (contract section 1).
 
     Without a slug it is looked for: exactly one in the bucket that has this ref and role. `BundleMissing` when there
-    is nothing for the role; `BundleError` that names every key that cannot be placed on the host.
+    is nothing for the role; `BundleError` when there is more than `caps` allow (the rest is then not listed), and for
+    keys that cannot be placed on the host, all of them named.
     """
     warnings: list[str] = []
     if slug is None:
@@ -69,25 +82,27 @@ def find(bucket: Bucket, slug: str | None, ref: str, role: str) -> Listing:
             f"CONFIG_SLUG is not set: using {slug!r}, the only slug in s3://{bucket.name} with {ref}/{role}"
         )
     base = f"deployments/{slug}/{ref}/"
-    own = bucket.listing(f"{base}{role}/")
-    if not own:
+    both = itertools.chain(bucket.listing(f"{base}{role}/"), bucket.listing(f"{base}{COMMON}/"))
+    objects = {item.key.removeprefix(base): item for item in caps.keep(both, f"s3://{bucket.name}/{base}")}
+    if not any(path.startswith(f"{role}/") for path in objects):
         raise BundleMissing(
             f"listing s3://{bucket.name}/{base}{role}/",
             f"0 objects under s3://{bucket.name}/{base}{role}/",
             "compare CONFIG_BUCKET, CONFIG_SLUG, CONFIG_REF and SERVER_ROLE in the bootstrap file with the bucket, or"
             " upload the bundle there",
         )
-    entries = [Entry(item.key.removeprefix(base), item) for item in (*own, *bucket.listing(f"{base}{COMMON}/"))]
-    kept = [entry for entry in entries if not entry.path.endswith("/")]
-    _refuse_unsafe(bucket.name, kept)
-    local = [entry.path for entry in kept if entry.path.removeprefix(f"{role}/") in HOST_LOCAL]
+    _refuse_unsafe(bucket.name, base, role, {path: item.size for path, item in objects.items()})
+    local = [path for path in objects if path.removeprefix(f"{role}/") in HOST_LOCAL]
     warnings += [f"the bundle's {path} is not installed: that file belongs to the host" for path in local]
+    folders = {path.removesuffix("/") for path in objects if path.endswith("/")}
+    kept = [Entry(path, item) for path, item in objects.items() if not path.endswith("/") and path not in local]
     return Listing(
         slug=slug,
         ref=ref,
         role=role,
-        entries=tuple(entry for entry in kept if entry.path not in local),
+        entries=tuple(kept),
         warnings=tuple(warnings),
+        folders=tuple(sorted(folders - {role, COMMON} - keys.folders_above([entry.path for entry in kept]))),
     )
 
 
@@ -104,33 +119,14 @@ def _discover(bucket: Bucket, ref: str, role: str) -> str:
     )
 
 
-def _refuse_unsafe(bucket: str, entries: Sequence[Entry]) -> None:
+def _refuse_unsafe(bucket: str, base: str, role: str, sizes: Mapping[str, int]) -> None:
     """A key becomes a path below /opt/services or nothing does."""
-    faults = [f"{entry.source.key!r}: {why}" for entry in entries if (why := _unsafe(entry.path))]
-    faults += _clashes(entry.path for entry in entries)
+    faults = keys.faults(sizes, base, role)
     if faults:
+        more = len(faults) - _MOST_TOLD
         raise BundleError(
-            f"placing the objects of s3://{bucket} on this host",
+            f"placing the objects of s3://{bucket}/{base} on this host",
             f"{len(faults)} of the bundle's keys cannot become a file here",
             "rename or remove these objects in the bucket",
-            details=faults,
+            details=[*faults[:_MOST_TOLD], *([f"and {more:,} more"] if more > 0 else [])],
         )
-
-
-def _unsafe(path: str) -> str | None:
-    parts = path.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
-        return "an empty, `.` or `..` part"
-    if "\0" in path or "\n" in path:
-        return "a NUL or a line break in the name"
-    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
-        return f"a part longer than {_LONGEST_NAME} bytes"
-    return None
-
-
-def _clashes(paths: Iterable[str]) -> list[str]:
-    """A path that is both a file and the folder of another one."""
-    known = set(paths)
-    parents = {path: path.split("/") for path in known}
-    folders = {"/".join(parts[:depth]) for parts in parents.values() for depth in range(1, len(parts))}
-    return [f"{path!r}: both a file and a folder" for path in sorted(known & folders)]

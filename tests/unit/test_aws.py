@@ -14,7 +14,7 @@ import pytest
 
 from agent.aws import ecr, trust
 from agent.aws.ecr import region_of
-from agent.aws.s3 import BODY_ATTEMPTS, ConfigBucket, RemoteObject
+from agent.aws.s3 import BODY_ATTEMPTS, BundleMoved, ConfigBucket, RemoteObject
 from agent.aws.session import AwsSession, Credentials, Keys
 from agent.errors import AccessDenied, AgentError, AwsError, BundleError
 from agent.host.proxy import Proxies
@@ -129,9 +129,17 @@ def test_a_file_that_is_there_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_an_object_that_changed_since_the_listing_is_not_taken() -> None:
-    error = read_error(Store(xml_error("PreconditionFailed", 412)), AwsError)
+    error = read_error(Store(xml_error("PreconditionFailed", 412)), BundleMoved)
 
-    assert "PreconditionFailed" in error.cause
+    assert "replaced after it had been listed (PreconditionFailed)" in error.cause
+    assert "run it again when the upload is done" in error.next_step
+    assert error.exit_status == 69
+
+
+def test_an_object_that_is_gone_since_the_listing_is_told_as_that() -> None:
+    error = read_error(Store(xml_error("NoSuchKey", 404)), BundleMoved)
+
+    assert "removed after it had been listed" in error.cause
 
 
 def test_content_that_is_not_what_its_etag_says_is_refused() -> None:
@@ -214,16 +222,27 @@ def test_a_listing_has_every_page_in_the_order_of_keys() -> None:
     store = Store()
     store.keys, store.page = [f"p/{number:02}" for number in range(25)], 10
     with Loopback(store) as server:
-        found = bucket(server.url).listing("p/")
+        found = list(bucket(server.url).listing("p/"))
 
     assert store.keys == [item.key for item in found]
     assert (found[0].size, found[0].etag) == (4, etag(b"p/00"))
     assert len(server.requests) == 3
 
 
+def test_a_listing_asks_for_a_page_only_when_it_is_wanted() -> None:
+    store = Store()
+    store.keys, store.page = [f"p/{number:02}" for number in range(25)], 10
+    with Loopback(store) as server:
+        listing = bucket(server.url).listing("p/")
+        taken = [next(listing).key for _ in range(10)]
+
+    assert taken == store.keys[:10]
+    assert len(server.requests) == 1
+
+
 def test_keys_with_any_character_are_listed_as_they_are() -> None:
     store = Store()
-    store.keys = ["p/ä b", "p/a+b&c", "p/%41", "p/<x>"]
+    store.keys = ["p/ä b", "p/a+b&c", "p/%41", "p/<x>", "p/\1\n\x7f", "p/\u2028", "p/🚀"]
     with Loopback(store) as server:
         assert sorted(store.keys) == [item.key for item in bucket(server.url).listing("p/")]
 
@@ -248,7 +267,7 @@ def test_whether_something_is_there_costs_one_small_request() -> None:
 
 def test_a_listing_that_is_refused_names_the_permission_and_the_bucket() -> None:
     with Loopback(Store(xml_error("AccessDenied", 403))) as server, pytest.raises(AccessDenied) as caught:
-        bucket(server.url).listing("p/")
+        list(bucket(server.url).listing("p/"))
 
     assert "s3:ListBucket" in str(caught.value)
     assert "arn:aws:s3:::delphi-config" in "\n".join(caught.value.details)

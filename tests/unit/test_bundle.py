@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import BundleError, BundleMissing
+from agent.aws.s3 import RemoteObject
+from agent.errors import BootstrapError, BundleError, BundleMissing
+from agent.steps.bootstrap import Bootstrap, load
 from agent.steps.bundle import Listing, find
+from agent.steps.caps import Caps
 from tests.unit.fakes import FakeBucket
 
 BASE = "deployments/acme/main/"
@@ -94,11 +98,28 @@ def test_a_file_that_belongs_to_the_host_is_not_installed_and_that_is_told(name:
     assert [f"the bundle's api/{name} is not installed: that file belongs to the host"] == list(listing.warnings)
 
 
+@pytest.mark.parametrize("name", [".env", ".ecr-tag"])
+@pytest.mark.parametrize("rest", ["/", "/x"])
+def test_a_folder_where_the_host_has_a_file_is_refused(name: str, rest: str) -> None:
+    [detail] = refused({**GOOD, f"{BASE}api/{name}{rest}": b""}).details
+
+    assert f"a folder where the host has its file {name}" in detail
+    assert found({**GOOD, f"{BASE}common/{name}/x": b""}).entry(f"common/{name}/x")
+
+
 def test_markers_of_folders_are_no_files() -> None:
-    assert len(found({**GOOD, f"{BASE}api/": b"", f"{BASE}api/tls/": b"", f"{BASE}common/": b""}).entries) == 3
+    markers = {f"{BASE}api/": b"", f"{BASE}api/tls/": b"", f"{BASE}common/": b"", f"{BASE}common/a/b c/": b""}
+    listing = found({**GOOD, **markers})
+
+    assert len(listing.entries) == 3
+    assert listing.folders == ("api/tls", "common/a/b c")
 
 
-def test_every_key_that_cannot_be_placed_is_told_at_once() -> None:
+def test_a_marker_of_a_folder_that_has_files_asks_for_nothing() -> None:
+    assert found({**GOOD, f"{BASE}api/a/": b"", f"{BASE}api/a/b/c": b""}).folders == ()
+
+
+def test_every_key_that_cannot_be_placed_is_told_at_once_as_it_is_in_the_bucket() -> None:
     error = refused(
         {
             **GOOD,
@@ -111,8 +132,193 @@ def test_every_key_that_cannot_be_placed_is_told_at_once() -> None:
     )
 
     assert len(error.details) == 5
-    assert "both a file and a folder" in error.details[-1]
+    assert f"'{BASE}common/a\\nb': a control character" in "\n".join(error.details)
+    assert f"'{BASE}api/vars.yaml': both a file and a folder" == error.details[-1]
     assert all("\n" not in detail for detail in error.details)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../x", "`..` part"),
+        ("/etc/passwd", "an empty"),
+        ("a/./b", "`.`"),
+        ("a/..", "`..`"),
+        ("a//", "an empty"),
+        ("a\0b", "a control character"),
+        ("a\x1b[31mb", "a control character"),
+        ("a\x7f", "a control character"),
+        ("a\u2028b", "a line break"),
+        ("a\rb/c", "a line break"),
+        ("a\ud800", "half a character"),
+        ("ä" * 128, "longer than 255 bytes"),
+        ("/".join(["x" * 200] * 20), "longer than 3800 bytes"),
+    ],
+)
+def test_a_key_that_no_path_can_hold_is_refused(name: str, why: str) -> None:
+    key = f"{BASE}api/{name}"
+    [detail] = refused({**GOOD, key: b""}).details
+
+    assert detail.startswith(f"{key!r}: ")
+    assert why in detail
+
+
+@pytest.mark.parametrize("name", ["a\\b", "~", "-rf", "*", " ", "a b", "...", "$HOME", "'", "%2e%2e", "🚀", "a\u200db"])
+def test_a_name_that_is_odd_and_harmless_is_taken(name: str) -> None:
+    assert found({**GOOD, f"{BASE}api/{name}": b""}).entry(f"api/{name}")
+
+
+def test_a_marker_of_a_folder_with_content_is_refused() -> None:
+    [detail] = refused({**GOOD, f"{BASE}api/tls/": b"12345"}).details
+
+    assert detail == f"'{BASE}api/tls/': the name of a folder, and 5 bytes of content"
+
+
+def test_a_marker_of_a_folder_where_a_file_is_too_is_refused() -> None:
+    [detail] = refused({**GOOD, f"{BASE}api/a": b"", f"{BASE}api/a/": b""}).details
+
+    assert "both a file and a folder" in detail
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("A.txt", "a.txt"),
+        ("Straße", "STRASSE"),
+        ("Ä", "ä"),
+        ("A\u0308", "Ä"),
+        ("\u212a", "k"),
+        ("ﬁ", "fi"),
+        ("Tls/", "tls/"),
+        ("Tls", "tls/"),
+    ],
+)
+def test_names_that_are_one_on_a_laptop_are_refused(one: str, other: str) -> None:
+    [detail] = refused({**GOOD, f"{BASE}api/{one}": b"", f"{BASE}api/{other}": b""}).details
+
+    assert repr(f"{BASE}api/{one.rstrip('/')}") in detail
+    assert repr(f"{BASE}api/{other.rstrip('/')}") in detail
+    assert "only in upper case or in the form of Unicode" in detail
+
+
+def test_folders_that_clash_are_told_once_and_not_for_every_file_in_them() -> None:
+    files = {f"{BASE}api/{folder}/{name}": b"" for folder in ("Tls", "tls") for name in ("a", "b", "c")}
+
+    [detail] = refused({**GOOD, **files}).details
+    assert f"'{BASE}api/tls' differs" not in detail
+    assert f"'{BASE}api/tls': differs from '{BASE}api/Tls'" in detail
+
+
+def test_the_same_name_in_two_folders_is_no_clash() -> None:
+    found({**GOOD, f"{BASE}api/a/X": b"", f"{BASE}api/b/x": b"", f"{BASE}common/A": b"", f"{BASE}common/b/a": b""})
+
+
+def test_thousands_of_faults_are_counted_and_a_hundred_are_told() -> None:
+    error = refused({**GOOD, **{f"{BASE}api/\n{number:05}": b"" for number in range(2500)}})
+
+    assert error.cause.startswith("2500 of the bundle's keys")
+    assert len(error.details) == 101
+    assert error.details[-1] == "and 2,400 more"
+
+
+# --- caps
+
+
+class Endless:
+    """A bucket that never runs out of objects; `taken` says how many were asked for."""
+
+    name = "delphi-config"
+
+    def __init__(self, size: int) -> None:
+        self.taken = 0
+        self._size = size
+
+    def listing(self, prefix: str) -> Iterator[RemoteObject]:
+        while True:
+            self.taken += 1
+            yield RemoteObject(f"{prefix}{self.taken}", self._size, "etag")
+
+    def folders(self, prefix: str) -> list[str]:
+        raise AssertionError("the slug is given")
+
+    def holds(self, prefix: str) -> bool:
+        raise AssertionError("the slug is given")
+
+
+def test_too_many_objects_are_refused_and_the_rest_is_not_listed() -> None:
+    bucket = Endless(0)
+    with pytest.raises(BundleError, match="at least 501 objects; at most 500 objects are taken") as caught:
+        find(bucket, "acme", "main", "api", Caps(objects=500))
+
+    assert bucket.taken == 501
+    assert caught.value.exit_status == 65
+    assert "CONFIG_MAX_OBJECTS" in caught.value.cause
+    assert "CONFIG_MAX_OBJECTS" in caught.value.next_step
+
+
+def test_too_many_bytes_are_refused_and_the_rest_is_not_listed() -> None:
+    bucket = Endless(1 << 20)
+    with pytest.raises(
+        BundleError, match=r"11,534,336 bytes \(11\.0 MiB\) in 11 objects; at most 10,485,760"
+    ) as caught:
+        find(bucket, "acme", "main", "api", Caps(total=10 << 20))
+
+    assert bucket.taken == 11
+    assert "CONFIG_MAX_BYTES" in caught.value.next_step
+
+
+def test_the_caps_count_the_role_and_the_common_files_together() -> None:
+    assert len(find(FakeBucket(GOOD), "acme", "main", "api", Caps(objects=3)).entries) == 3
+    with pytest.raises(BundleError, match="at least 3 objects"):
+        find(FakeBucket(GOOD), "acme", "main", "api", Caps(objects=2))
+
+
+def test_a_bundle_that_uses_all_that_it_may_is_taken() -> None:
+    whole = sum(len(content) for content in GOOD.values())
+
+    assert find(FakeBucket(GOOD), "acme", "main", "api", Caps(total=whole)).slug == "acme"
+    with pytest.raises(BundleError, match="CONFIG_MAX_BYTES"):
+        find(FakeBucket(GOOD), "acme", "main", "api", Caps(total=whole - 1))
+
+
+REQUIRED = (
+    "ENVIRONMENT=prod HOSTNAME=api-1 SERVER_ROLE=api ECR_REGISTRY=registry.internal ECR_TAG=1 CONFIG_BUCKET=b"
+    " CONFIG_REF=main NAMESPACE=acme AWS_REGION=eu-central-1"
+)
+
+
+def bootstrap(folder: Path, more: str) -> Bootstrap:
+    (folder / "env").write_text(f"{REQUIRED} {more}\n")
+    return load(folder / "env", ".env")
+
+
+def test_the_caps_are_settings_of_the_bootstrap_file(tmp_path: Path) -> None:
+    usual = bootstrap(tmp_path, "CONFIG_MAX_BYTES=")
+    own = bootstrap(tmp_path, "CONFIG_MAX_OBJECTS=0050 CONFIG_MAX_BYTES=10737418240")
+
+    assert Caps.of(usual.variables) == Caps() == Caps(objects=20_000, total=5 << 30)
+    assert Caps.of(own.variables) == Caps(objects=50, total=10 << 30)
+
+
+@pytest.mark.parametrize("name", ["CONFIG_MAX_OBJECTS", "CONFIG_MAX_BYTES"])
+@pytest.mark.parametrize("value", ["0", "00", "-1", "+1", "1e6", "10G", "1_000", "'1 000'", "٣", "9" * 30])
+def test_a_cap_that_is_no_number_is_a_fault_of_the_bootstrap_file(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(BootstrapError) as caught:
+        bootstrap(tmp_path, f"{name}={value}")
+
+    assert caught.value.exit_status == 78
+    assert caught.value.details == (f".env: {name} must be a whole number above 0, in digits alone",)
+
+
+def test_no_role_is_the_folder_of_the_common_files(tmp_path: Path) -> None:
+    with pytest.raises(BootstrapError) as caught:
+        bootstrap(tmp_path, "SERVER_ROLE=common")
+
+    assert "and not `common`" in caught.value.details[0]
+    assert bootstrap(tmp_path, "SERVER_ROLE=common-api").role == "common-api"
+
+
+# --- any key at all
 
 
 @given(key=KEYS)

@@ -1,0 +1,81 @@
+"""What a run needs from AWS before it can decide anything: the bundle, staged, and the values that it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.aws.s3 import BundleMoved
+from agent.errors import AgentError
+from agent.host.side_by_side import SideBySide, within
+from agent.run import Run
+from agent.stages.bundle import find_bundle, read_live_manifest, stage_bundle, stage_release
+from agent.stages.host import Cloud
+from agent.stages.values import look_up
+from agent.steps.bootstrap import Bootstrap
+from agent.steps.bundle import MANIFEST
+from agent.steps.stage import Staged
+from agent.steps.state import Release, State
+from agent.variables.lookup import Lookups
+from agent.variables.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """One bundle, its manifest, and what AWS has for that manifest.
+
+    The live bundle (`--skip-fetch`) has neither a slug nor anything staged.
+    """
+
+    slug: str | None
+    staged: Staged | None
+    manifest: Manifest
+    found: Lookups
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchedBundle(Fetched):
+    """What was found in the bucket and staged."""
+
+    slug: str
+    staged: Staged
+
+
+def fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:
+    """Find and stage the bundle while the values of its manifest are read; all of it belongs to one listing.
+
+    When the bundle is replaced meanwhile, all is done again once, manifest and values included; the second time it is
+    told (69).
+    """
+    try:
+        return _fetch(run, bootstrap, cloud, kept)
+    except AgentError as error:
+        moved = [part for part in error.parts() if isinstance(part, BundleMoved)]
+        if not moved:
+            raise
+        # What else went wrong belongs to a bundle that is no longer there.
+        run.warn("bundle.moved", f"{moved[0]}; starting over with what is there now")
+    return _fetch(run, bootstrap, cloud, kept)
+
+
+def _fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:
+    with SideBySide(run.deadline) as jobs:
+        finding = f"finding the bundle in s3://{bootstrap.bucket}"
+        listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud)).result()
+        found = jobs.start("reading values", lambda: look_up(run, bootstrap, cloud, manifest))
+        staged = stage_bundle(run, cloud, bootstrap, listing, kept)
+    return FetchedBundle(slug=listing.slug, staged=staged, manifest=manifest, found=found.result())
+
+
+def look_at_live(run: Run, bootstrap: Bootstrap, cloud: Cloud) -> Fetched:
+    """The bundle that is on the host, as it is, and the values that it asks for."""
+    manifest = read_live_manifest(run, bootstrap)
+    found = within(run.deadline, "reading values", lambda: look_up(run, bootstrap, cloud, manifest))
+    return Fetched(slug=None, staged=None, manifest=manifest, found=found)
+
+
+def fetch_release(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State, release: Release) -> Fetched:
+    """A former release's bundle, from what is kept of it, and today's values for its manifest."""
+    staged = stage_release(run, cloud, bootstrap, kept, release)
+    manifest = read_live_manifest(run, bootstrap, staged.folder / bootstrap.role / MANIFEST)
+    found = within(run.deadline, "reading values", lambda: look_up(run, bootstrap, cloud, manifest))
+    return Fetched(slug=release.slug, staged=staged, manifest=manifest, found=found)

@@ -1,0 +1,87 @@
+"""Fetching the objects that the host lacks, several side by side."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from agent.aws.s3 import BundleMoved, RemoteObject
+from agent.host import files
+from agent.host.clock import Deadline
+from agent.host.side_by_side import SideBySide
+from agent.steps.bundle import Entry
+from agent.steps.state import BundleFile
+
+# Requests under way at once; more do not pay on two cores.
+DOWNLOADS = 8
+
+
+class Downloader(Protocol):
+    """What is asked of the config bucket."""
+
+    def download(self, item: RemoteObject, path: Path) -> str:
+        """Write an object to a new file; returns its sha256."""
+
+
+def fetch_all(
+    wanted: Sequence[Entry], bucket: Downloader, folder: Path, deadline: Deadline, tell: Callable[[int], None]
+) -> dict[str, BundleFile]:
+    """Write every object below `folder`; `tell(done)` hears of each.
+
+    `BundleMoved` when one is no longer what the listing said: no thread is at work on the tree any more then, so that
+    it can be thrown away and made again.
+    """
+    queue: Iterator[Entry] = iter(wanted)
+    lock, done = threading.Lock(), itertools.count(1)
+    fetched: dict[str, BundleFile] = {}
+    moved: list[BundleMoved] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            with lock:
+                entry = next(queue, None)
+            if entry is None:
+                return
+            deadline.check("syncing the bundle")
+            try:
+                file = _fetch(entry, bucket, folder)
+            except BundleMoved as error:
+                # Not raised here: the other threads would be left behind after a moment's grace.
+                moved.append(error)
+                ended.set()
+                return
+            with lock:
+                fetched[entry.path] = file
+                tell(next(done))
+
+    try:
+        with SideBySide(deadline) as jobs:
+            for _ in range(min(DOWNLOADS, len(wanted))):
+                jobs.start("syncing the bundle", work)
+    finally:
+        ended.set()  # after a failure or a signal no thread goes on to fill a tree that is being removed
+    if moved:
+        raise moved[0]
+    return fetched
+
+
+def _fetch(entry: Entry, bucket: Downloader, folder: Path) -> BundleFile:
+    target = folder / entry.path
+    with files.naming(f"writing {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = bucket.download(entry.source, target)
+        mode = _mode(target)
+        target.chmod(mode)
+    return BundleFile(entry.path, entry.source.etag, entry.source.size, digest, mode)
+
+
+def _mode(path: Path) -> int:
+    """S3 keeps no modes: scripts are executable, nothing else is (contract section 1)."""
+    if path.suffix == ".sh":
+        return 0o755
+    with path.open("rb") as file:
+        return 0o755 if file.read(2) == b"#!" else 0o644
