@@ -5,49 +5,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent.host.side_by_side import SideBySide
 from agent.run import Run
-from agent.stages.bundle import find_bundle, stage_bundle
-from agent.stages.host import identify, load_bootstrap, locked, recall
+from agent.stages.fetching import Fetched, fetch, fetch_release, look_at_live
+from agent.stages.foresight import Foreseen, foresee
+from agent.stages.host import Cloud, identify, load_bootstrap, locked, recall
 from agent.stages.release import clean_up
-from agent.stages.values import look_up, recorded_difference, settle
+from agent.stages.values import recorded_difference, settle
 from agent.steps.fingerprints import Difference
 from agent.steps.stage import Staged
+from agent.steps.state import State
+from agent.target import Aim, Target, as_it_says
 from agent.variables.resolution import Resolution
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What `init` would do. `release` has for ref and tag what is deployed (None: nothing) and what would be."""
+    """What `init` (or `update`, `rollback`: by its aim) would do.
 
-    staged: Staged
+    `staged` is None when the live bundle would be used. `release` has for ref and tag what is deployed (None: nothing)
+    and what would be.
+    """
+
+    staged: Staged | None
     resolution: Resolution
     difference: Difference
     release: Mapping[str, tuple[str | None, str]]
+    services: Foreseen
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is known to change, or what is not known might."""
+        bundle = self.staged is not None and self.staged.differs
+        release = any(now != then for now, then in self.release.values())
+        return bundle or release or not self.difference.known or self.difference.any or self.services.changes
 
 
-def preview(run: Run) -> Preview:
+def preview(run: Run, aim: Aim = as_it_says) -> Preview:
     """Stage the bundle, resolve the variables, compare both with what is deployed, throw the staged tree away."""
     with locked(run, status=False):
         try:
             bootstrap = load_bootstrap(run)
             cloud = identify(run, bootstrap)
             kept = recall(run, cloud)
-            with SideBySide(run.deadline) as jobs:
-                finding = f"finding the bundle in s3://{bootstrap.bucket}"
-                listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud)).result()
-                found = jobs.start("reading values", lambda: look_up(run, bootstrap, cloud, manifest))
-                staged = stage_bundle(run, cloud, bootstrap, listing, kept)
-            resolution = settle(run, bootstrap, cloud, manifest, found.result())
+            target = aim(bootstrap, kept)
+            bootstrap = target.bootstrap
+            fetched = _fetched(run, cloud, kept, target)
+            resolution = settle(run, bootstrap, cloud, fetched.manifest, fetched.found)
             current = kept.current
             return Preview(
-                staged=staged,
+                staged=fetched.staged,
                 resolution=resolution,
                 difference=recorded_difference(run, resolution),
                 release={
                     "ref": (current.ref if current else None, bootstrap.ref),
                     "tag": (current.tag if current else None, bootstrap.tag),
                 },
+                services=foresee(run, bootstrap, fetched, resolution, kept),
             )
         finally:
             clean_up(run.host.paths)
+
+
+def _fetched(run: Run, cloud: Cloud, kept: State, target: Target) -> Fetched:
+    if target.back_to is not None:
+        return fetch_release(run, target.bootstrap, cloud, kept, target.back_to)
+    if run.options.skip_fetch:
+        return look_at_live(run, target.bootstrap, cloud)
+    return fetch(run, target.bootstrap, cloud, kept)

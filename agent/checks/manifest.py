@@ -14,7 +14,9 @@ from agent.compose_file import Finding, Place
 from agent.compose_file.finding import error, warning
 from agent.errors import HostError, ManifestError, UnresolvedError
 from agent.steps.bootstrap import DOCUMENTED
+from agent.steps.check import Check
 from agent.variables import manifest
+from agent.variables.manifest_checks import read_checks
 from agent.variables.manifest_variable import Condition, Variable, read_variable
 from agent.variables.yaml_document import Document, is_null, place
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from yaml import Node
 
 _FIX = "correct vars.yaml where the bundle is made"
+# The sections whose texts may name variables.
+_NAMING = ("checks", *manifest.EXTRAS)
 # The agent finds these out on the host.
 _DETECTED = frozenset({"PRIVATE_IP", "PUBLIC_IP"})
 
@@ -37,6 +41,7 @@ class Declared:
     name: str
     variables: tuple[Variable, ...] = ()
     containers: tuple[tuple[Variable, str, Place], ...] = ()
+    checks: tuple[Check, ...] = ()
     extra_words: frozenset[str] = field(default=frozenset(), repr=False)
     findings: tuple[Finding, ...] = ()
     readable: bool = True
@@ -80,9 +85,10 @@ def _declared(document: Document, root: Node, faults: tuple[Finding, ...], boots
             variables.append(variable)
             containers += [(variable, *entry) for entry in _containers(document, node)]
     for key, entry in entries.items():
-        if key not in ("service", "variables", *manifest.EXTRAS):
+        if key not in manifest.FIELDS:
             document.warn(entry.key, f"unknown field `{key}` is ignored")
-    words = {word for key in manifest.EXTRAS if key in entries for word in _words(entries[key].value)}
+    checks = read_checks(document, entries["checks"].value) if "checks" in entries else ()
+    words = {word for key in _NAMING if key in entries for word in _words(entries[key].value)}
     notes = (positions.split(note, document.name) for note in document.warnings())
     findings = [*faults, *(warning(at, "manifest-doubtful", text, _FIX) for at, text in notes)]
     by_name = {variable.name: variable for variable in variables}
@@ -94,6 +100,7 @@ def _declared(document: Document, root: Node, faults: tuple[Finding, ...], boots
         name=document.name,
         variables=tuple(variables),
         containers=tuple(containers),
+        checks=checks,
         extra_words=frozenset(words),
         findings=tuple(findings),
     )

@@ -59,4 +59,5 @@ def _of_project(
         yield from references.undeclared(composed, declared, bootstrap, withheld)
     if declared.readable and composed.whole:
         yield from services.containers(composed, declared)
+        yield from services.checked(composed, declared)
         yield from unused.findings(composed, declared, files)

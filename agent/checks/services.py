@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from agent.checks.manifest import Declared
-from agent.compose_file import ComposeFile, Finding, Service
+from agent.compose_file import ComposeFile, Finding, Place, Service
 from agent.compose_file.finding import error, warning
 
 # The platform's container names have it, its service names do not.
@@ -33,6 +33,21 @@ def containers(composed: ComposeFile, declared: Declared) -> Iterator[Finding]:
                 "container-without-variable",
                 f"service {service.name} does not take {variable.name}, which is declared for it",
                 f"add {variable.name} to the service's `environment`, or take the service off `containers`",
+            )
+
+
+def checked(composed: ComposeFile, declared: Declared) -> Iterator[Finding]:
+    """Each check of a service names one."""
+    names = sorted(service.name for service in composed.services)
+    for check in declared.checks:
+        if check.kind == "service" and check.target not in names:
+            near = difflib.get_close_matches(check.target, names, n=1, cutoff=0.6)
+            question = f"; did you mean {near[0]}?" if near else ""
+            yield error(
+                Place(declared.name, check.line, check.column),
+                "check-service-unknown",
+                f"the check names {check.target}, which is no service of the project{question}",
+                "name a service of the compose file",
             )
 
 

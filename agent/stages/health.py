@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.errors import AgentError, DeadlineExceeded, UnreachableError
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
+from agent.stages import probes
 from agent.stages.project import Comparison
 from agent.steps import compose, verify
+from agent.steps.check import Check
 from agent.steps.compose import Model
 from agent.steps.project import Project
-from agent.steps.verify import Health
+from agent.steps.verdict import Health
+from agent.steps.verify import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """A project that was seen healthy: what was done to each container, by name."""
+    """A project that was seen healthy: what was done to each container, by name, and why, by service."""
 
     health: Sequence[Health]
     actions: Mapping[str, str]
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def start(run: Run, opened: Project, model: Model) -> Deployed:
-    """`docker compose up`, then see every service healthy; a failure of either tells the state of all services."""
-    restarts = verify.restart_counts(model, run.engine)
+def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Sequence[Check]) -> Deployed:
+    """`docker compose up`, then see every service healthy and every check of the manifest pass.
+
+    A failure of any of them tells the state of all services.
+    """
+    restarts = verify.restart_counts(seen.before)
     with run.step("up", "starting the services") as step:
         try:
             finished = compose.up(
@@ -42,10 +49,20 @@ def start(run: Run, opened: Project, model: Model) -> Deployed:
             raise _failed_up(run, model, restarts, finished.tail())
         actions = compose.actions_of(finished)
         step.detail = amount(len(actions), "container")
-    return Deployed(health=see_healthy(run, model, restarts), actions=actions)
+    health = see_healthy(run, model, restarts, probes.limits(checks))
+    probes.run_checks(run, opened, checks)
+    return Deployed(health=health, actions=actions, reasons=seen.reasons)
 
 
-def see_healthy(run: Run, model: Model, restarts: Mapping[str, int]) -> list[Health]:
+def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, checks: Sequence[Check]) -> Deployed:
+    """Nothing is started; what has come up with the engine gets the time to be healthy, and to pass the checks."""
+    restarts = verify.restart_counts(seen.before)
+    health = see_healthy(run, model, restarts, probes.limits(checks))
+    probes.run_checks(run, opened, checks)
+    return Deployed(health=health, actions=seen.plan.actions, reasons=seen.reasons)
+
+
+def see_healthy(run: Run, model: Model, restarts: Mapping[str, int], limits: Limits) -> list[Health]:
     """Wait until every service is well."""
     with run.step("verify", "waiting for the services to be healthy") as step:
         try:
@@ -55,6 +72,7 @@ def see_healthy(run: Run, model: Model, restarts: Mapping[str, int]) -> list[Hea
                 run.deadline,
                 lambda text: record.progress(waiting_for=text),
                 restarts=restarts,
+                limits=limits,
             )
         except UnreachableError as error:
             # `up` was reached: that the engine went away is a deploy that was not seen healthy, and nothing less.
@@ -70,9 +88,3 @@ def _failed_up(run: Run, model: Model, restarts: Mapping[str, int], said: Sequen
     except AgentError as error:
         return verify.failure([], run.engine, run.deadline, [*said, str(error)])
     return verify.failure([item for item in now if item.verdict != "well"], run.engine, run.deadline, said)
-
-
-def leave_alone(run: Run, model: Model, seen: Comparison) -> Deployed:
-    """Nothing is started; what has come up with the engine gets the time to be healthy."""
-    restarts = {item.container.id: item.container.restarts for item in seen.health if item.container}
-    return Deployed(health=see_healthy(run, model, restarts), actions=seen.plan.actions)

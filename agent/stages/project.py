@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.host import files
+from agent.host.engine import Container
 from agent.report.words import amount
-from agent.run import Run
+from agent.run import Options, Run
 from agent.secret import Secret
 from agent.steps import (
     compose,
+    fingerprints,
     mounted,
     project,
+    reasons,
     verify,
 )
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model, Plan
+from agent.steps.mounted import Labels
 from agent.steps.project import Project
+from agent.steps.reasons import Fate
 from agent.steps.stage import Staged
 from agent.steps.state import State
-from agent.steps.verify import Health
+from agent.steps.verdict import Health
 from agent.variables.resolve import Resolution
 
 
@@ -48,27 +53,59 @@ def read_model(run: Run, opened: Project, step_name: str = "model") -> compose.M
     return model
 
 
-def rehearse(run: Run, opened: Project) -> None:
+def rehearse(run: Run, opened: Project, model: Model) -> None:
     """Let Compose go through the start of the new project, before anything live changes: networks, files, images."""
     with run.step("rehearse", "going through the start of the new project") as step:
-        actions = compose.plan(opened, run.host.commands, run.deadline, recreate=False).actions
+        actions = plan_of(run, opened, model).actions
         step.detail = f"{amount(len(actions), 'container')} could be started"
 
 
-def label(run: Run, opened: Project, model: Model, kept: State, folder: Path | None = None) -> Project:
-    """Add the agent's own compose file, with the digests of mounted files."""
-    folder = folder or run.host.paths.overrides
+def plan_of(run: Run, opened: Project, model: Model, *, recreate: bool = False) -> Plan:
+    """What `up` would do, by a dry run of Compose."""
+    stand_ins = compose.stand_ins(model)
+    if stand_ins is not None:
+        path = run.host.paths.overrides / "rehearsal.yaml"
+        files.make_folder(path.parent, 0o700)
+        files.write(path, stand_ins, 0o600, durable=False)
+        opened = replace(opened, files=(*opened.files, path))
+    return compose.plan(opened, run.host.commands, run.deadline, recreate=recreate)
+
+
+def label(
+    run: Run,
+    opened: Project,
+    model: Model,
+    kept: State,
+    folder: Path | None = None,
+    *,
+    staged: Staged | None = None,
+) -> Project:
+    """Add the agent's own compose file, with the digests of mounted files.
+
+    What `staged` removes is not counted, though it is there until the release is verified: else the next run, which
+    finds it gone, would take that for a change.
+    """
+    bundle = set(kept.applied) - set(staged.removed if staged is not None else ())
+    key = fingerprints.make_key(run.host.paths.state) if any(item.granted for item in model.services) else None
+    made = mounted.labels(model, run.host.paths.services, bundle, key)
+    return with_labels(opened, made, folder or run.host.paths.overrides)
+
+
+def with_labels(opened: Project, made: Labels, folder: Path) -> Project:
+    """The project with the agent's own compose file, which is written to `folder`."""
     files.make_folder(folder, 0o700)
     path = folder / "override.json"
-    files.write(path, mounted.override(model, run.host.paths.services, set(kept.applied)), 0o600, durable=False)
-    return opened.with_override(path)
+    files.write(path, mounted.override(made), 0o600, durable=False)
+    return opened.with_override(path, made)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `up` would do, and how the services are now."""
+    """What `up` would do and why, the containers as they are, and how the services are now."""
 
     plan: Plan
+    fates: Sequence[Fate]
+    before: Sequence[Container]
     health: Sequence[Health]
 
     @property
@@ -77,17 +114,37 @@ class Comparison:
         at_work = {"running", "starting"}
         return not self.plan.changes and all(item.verdict == "well" or item.state in at_work for item in self.health)
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each service that is created or recreated is, in a line."""
+        return {fate.service: fate.text for fate in self.fates if fate.action in {"create", "recreate"}}
+
 
 def compare(run: Run, opened: Project, model: Model) -> Comparison:
     """Hold the project against what runs."""
     with run.step("plan", "comparing the project with what runs") as step:
-        plan = compose.plan(opened, run.host.commands, run.deadline, recreate=run.options.recreate)
-        seen = Comparison(plan=plan, health=verify.look(model, run.engine, run.host.clock))
-        counts = [f"{amount(_times(plan, word), 'container')} {past}" for word, past in _WOULD if _times(plan, word)]
+        seen = hold_against(run, opened, model)
+        counts = [
+            f"{amount(number, 'container')} {past}" for word, past in _WOULD if (number := _times(seen.plan, word))
+        ]
         unwell = [item.service for item in seen.health if item.verdict != "well"]
         not_well = f"not healthy: {', '.join(unwell)}" if unwell else ""
         step.detail = "nothing to do" if seen.settled else ", ".join(counts) or not_well
     return seen
+
+
+def hold_against(run: Run, opened: Project, model: Model) -> Comparison:
+    """As `compare`, without a step of its own."""
+    plan = plan_of(run, opened, model, recreate=run.options.recreate)
+    before = run.engine.containers(model.name)
+    fates = reasons.fates(model, before, plan.actions, opened.labels, run.engine, forced=_forced(run.options))
+    return Comparison(plan=plan, fates=fates, before=before, health=verify.judged(model, before, run.host.clock))
+
+
+def _forced(options: Options) -> str | None:
+    if not options.recreate:
+        return None
+    return "--force-recreate" if options.force_recreate else "--restart-only"
 
 
 _WOULD = (("created", "to create"), ("recreated", "to recreate"), ("removed", "to remove"))

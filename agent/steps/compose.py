@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from agent.errors import AccessDenied, AgentError, ComposeFileError, HostError, ImageMissing, RegistryError
+from agent.errors import ComposeFileError, HostError
 from agent.host.clock import Deadline
 from agent.host.command import Commands, Finished
+from agent.steps import service
 from agent.steps.project import Project
-
-LABEL = "io.delphi-agent.bundle"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """One service of the model. `mounts` are the absolute paths of the host that it sees."""
-
-    name: str
-    image: str | None
-    replicas: int
-    mounts: tuple[str, ...]
+from agent.steps.service import Service
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The project as Compose reads it, without any value."""
+    """The project as Compose reads it. Values are only in it as `Secret`."""
 
     name: str
     services: tuple[Service, ...]
@@ -37,7 +26,7 @@ class Model:
     @property
     def images(self) -> tuple[str, ...]:
         """Every image once, in the order of their names."""
-        return tuple(sorted({service.image for service in self.services if service.image}))
+        return tuple(sorted({item.image for item in self.services if item.image}))
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,7 @@ def read_model(project: Project, commands: Commands, deadline: Deadline) -> Mode
     services = document.get("services") or {}
     return Model(
         name=document["name"],
-        services=tuple(_service(name, services[name], document) for name in sorted(services)),
+        services=tuple(service.read(name, services[name], document, project.env) for name in sorted(services)),
         warnings=tuple(dict.fromkeys(_warnings(finished))),
     )
 
@@ -91,67 +80,24 @@ def _refused(doing: str, project: Project, finished: Finished) -> ComposeFileErr
     return ComposeFileError(doing, cause, "correct the compose file in the bundle", details=details)
 
 
-def _service(name: str, data: Mapping[str, Any], document: Mapping[str, Any]) -> Service:
-    deploy = data.get("deploy") or {}
-    binds = [str(volume["source"]) for volume in data.get("volumes") or () if volume.get("type") == "bind"]
-    for kind in ("configs", "secrets"):
-        defined = document.get(kind) or {}
-        names = [item["source"] for item in data.get(kind) or ()]
-        binds += [str(defined[item]["file"]) for item in names if (defined.get(item) or {}).get("file")]
-    return Service(
-        name=name,
-        image=data.get("image"),
-        replicas=int(data.get("scale", deploy.get("replicas", 1))),
-        mounts=tuple(sorted(binds)),
-    )
-
-
 def _warnings(finished: Finished) -> list[str]:
     lines = finished.err.decode("utf-8", "replace").splitlines()
     found = [re.search(r'level=warning msg="((?:[^"\\]|\\.)*)"', line) for line in lines]
     return [match[1].replace('\\"', '"') for match in found if match]
 
 
-def pull(project: Project, commands: Commands, deadline: Deadline, tell: Callable[[int], None]) -> None:
-    """Pull every image; `tell` hears for how many services it is done."""
-    done: set[str] = set()
+def stand_ins(model: Model) -> bytes | None:
+    """A compose file for dry runs only: configs and secrets made from values become empty files.
 
-    def hear(line: str) -> None:
-        match = re.match(r"(\S+) Pulled\b", line)
-        if match:
-            done.add(match[1])
-            tell(len(done))
-
-    finished = commands.run(project.pull(), deadline, on_line=hear)
-    if not finished.ok:
-        raise _pull_error(finished)
-
-
-# Compose gives one exit status for all failed pulls: only the words of the registry tell them apart.
-_MISSING = re.compile(
-    r"manifest unknown|manifest for \S+ not found|not found: manifest|repository does not exist|name unknown"
-)
-_REFUSED = re.compile(r"unauthorized|no basic auth credentials|denied|authentication required|401 Unauth|403 Forbid")
-
-
-def _pull_error(finished: Finished) -> AgentError:
-    cause, details = _last(finished), finished.tail()[:-1]
-    text = "\n".join(finished.tail(50))
-    doing = "pulling the images"
-    if _MISSING.search(text):
-        step = "push the image, or correct ECR_TAG in the bootstrap file (`aws ecr describe-images` lists the tags)"
-        return ImageMissing(doing, cause, step, details=details)
-    if _REFUSED.search(text):
-        step = (
-            "give the instance ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on the repository, and see that"
-            " ECR_REGISTRY is the registry of the image"
-        )
-        return AccessDenied(doing, cause, step, details=details)
-    if "no space left on device" in text:
-        step = "free some space (`df -h`, `docker system df`), then run it again"
-        return HostError(doing, cause, step, details=details)
-    step = "see that this host reaches the registry (proxy, DNS, route), then run it again"
-    return RegistryError(doing, cause, step, details=details)
+    A dry run wants to put such a content into a container that it did not make, and fails (`Could not find the file /
+    in container`, Compose 2.26). What a service is granted stays the same, and so does its hash.
+    """
+    parts: dict[str, list[str]] = {"config": [], "secret": []}
+    for granted in sorted({name for item in model.services for name in item.granted}):
+        kind, _, name = granted.partition(" ")
+        parts[kind].append(f"{json.dumps(name)}: {{file: /dev/null, content: !reset null, environment: !reset null}}")
+    lines = [f"{kind}s: {{{', '.join(items)}}}\n" for kind, items in parts.items() if items]
+    return "".join(lines).encode() or None
 
 
 def plan(project: Project, commands: Commands, deadline: Deadline, *, recreate: bool) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,17 +24,21 @@ OVERRIDE_NAMES = (
 class Project:
     """How to call Compose for one folder. Building a command runs nothing.
 
-    `shown` is the folder that messages name: the live one, also while Compose works on the staged tree.
+    `shown` is the folder that messages name: the live one, also while Compose works on the staged tree. `labels` are
+    those that the agent's own file sets, by service; `view` is the command in front of every call, which gives it
+    another view of the file system (see `agent.stages.view`).
     """
 
     folder: Path
     shown: Path
     files: tuple[Path, ...]
     env: Mapping[str, Secret] = field(repr=False)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    view: tuple[str, ...] = ()
 
-    def with_override(self, path: Path) -> Project:
+    def with_override(self, path: Path, labels: Mapping[str, Mapping[str, str]] | None = None) -> Project:
         """The same project with the agent's own file as the last one."""
-        return replace(self, files=(*self.files, path))
+        return replace(self, files=(*self.files, path), labels=labels or self.labels)
 
     def said(self, text: str) -> str:
         """What Compose said, with the live folders in place of staged ones."""
@@ -43,7 +47,8 @@ class Project:
     def _command(self, *arguments: str) -> Command:
         files = [part for path in self.files for part in ("-f", str(path))]
         base = ("docker", "compose", *files, "--project-directory", str(self.folder), "--env-file", "/dev/null")
-        return Command(argv=(*base, *arguments), env=self.env, cwd=self.folder)
+        # In another view the folder may not be there yet.
+        return Command(argv=(*self.view, *base, *arguments), env=self.env, cwd=None if self.view else self.folder)
 
     def command(self, *words: str) -> Command:
         """Any other call of Compose, in an operator's words."""
@@ -57,9 +62,14 @@ class Project:
         """Print the model with every variable filled in: its output holds secrets."""
         return self._command("config", "--format", "json")
 
-    def pull(self) -> Command:
-        """Pull the images of every service that has one, telling one line per image."""
-        return self._command("--progress", "plain", "pull", "--ignore-buildable")
+    def pull(self, services: Sequence[str], *, each: bool) -> Command:
+        """Pull the images of these services, telling one line per image.
+
+        With `each`, one that fails does not keep the others from being pulled, and the child does not fail for it:
+        without, Compose gives up all at the first fault, and tells that fault of every service (2.26).
+        """
+        flags = ("--ignore-buildable", *(["--ignore-pull-failures"] if each else []))
+        return self._command("--progress", "plain", "pull", *flags, *services)
 
     def up(self, *, recreate: bool, pull: bool) -> Command:
         """Start what is missing and replace what changed; with `recreate`, everything; without `pull`, offline."""

@@ -2,40 +2,34 @@
 
 A service is well when its containers are healthy by their own health check; without one, when they have run for a
 stability window without a restart; a one-shot (no restart policy) when it has exited with 0. What cannot get well any
-more fails at once, not at the deadline.
+more fails at once, not at the deadline. The bundle may set a window and a deadline for a service (`Limit`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from agent.errors import AgentError, DeployFailed
 from agent.host.clock import Clock, Deadline
 from agent.host.engine import Container
-from agent.steps.compose import Model, Service
+from agent.steps.compose import Model
+from agent.steps.verdict import Health, judge
 
 POLL_SECONDS = 0.25
-# A container without a health check has to run this long without a restart.
-STABLE_SECONDS = 5.0
-# A service may restart once while what it needs comes up; the second time is a crash loop.
-RESTARTS = 2
 LOG_LINES = 15
-
-Verdict = Literal["well", "waiting", "failed"]
 
 
 @dataclass(frozen=True)
-class Health:
-    """What is seen of one service: `state` in one word, `note` for people."""
+class Limit:
+    """What the bundle asks of one service: well `within` seconds, and up for `stable` seconds without a restart."""
 
-    service: str
-    verdict: Verdict
-    state: str
-    note: str
-    container: Container | None = None
+    within: float | None = None
+    stable: float | None = None
+
+
+Limits = Mapping[str, Limit]
 
 
 class Looking(Protocol):
@@ -48,20 +42,35 @@ class Looking(Protocol):
         """A container's last lines."""
 
 
-def look(model: Model, engine: Looking, clock: Clock, restarts: Mapping[str, int] | None = None) -> list[Health]:
-    """One look at every service.
+def look(
+    model: Model, engine: Looking, clock: Clock, restarts: Mapping[str, int] | None = None, limits: Limits | None = None
+) -> list[Health]:
+    """One look at every service; `restarts` and `limits` as for `judged`."""
+    return judged(model, engine.containers(model.name), clock, restarts, limits)
+
+
+def judged(
+    model: Model,
+    containers: Sequence[Container],
+    clock: Clock,
+    restarts: Mapping[str, int] | None = None,
+    limits: Limits | None = None,
+) -> list[Health]:
+    """How every service is, by the project's containers.
 
     `restarts` has each container's restart count when the watching began, by id; without it, it begins now.
     """
-    containers = engine.containers(model.name)
     if restarts is None:
         restarts = {item.id: item.restarts for item in containers}
-    return [_judge(service, containers, clock.now(), restarts) for service in model.services]
+    asked = limits or {}
+    return [
+        judge(item, containers, clock.now(), restarts, asked.get(item.name, Limit()).stable) for item in model.services
+    ]
 
 
-def restart_counts(model: Model, engine: Looking) -> dict[str, int]:
-    """How often each container of the project has been restarted so far, by id."""
-    return {item.id: item.restarts for item in engine.containers(model.name)}
+def restart_counts(containers: Iterable[Container]) -> dict[str, int]:
+    """How often each container has been restarted so far, by id. The engine begins anew where it has to start one."""
+    return {item.id: item.restarts if item.state in {"running", "restarting"} else 0 for item in containers}
 
 
 def wait(
@@ -71,10 +80,13 @@ def wait(
     tell: Callable[[str], None],
     *,
     restarts: Mapping[str, int],
+    limits: Limits | None = None,
 ) -> list[Health]:
     """Return when every service is well; `DeployFailed` with evidence when one has failed or the deadline is over."""
+    asked = limits or {}
+    own = {name: deadline.share(limit.within) for name, limit in asked.items() if limit.within is not None}
     while True:
-        seen = look(model, engine, deadline.clock, restarts)
+        seen = [_late(item, own) for item in look(model, engine, deadline.clock, restarts, asked)]
         if all(item.verdict == "well" for item in seen):
             return seen
         waiting = [item for item in seen if item.verdict != "well"]
@@ -82,6 +94,14 @@ def wait(
         if any(item.verdict == "failed" for item in seen) or deadline.left() <= 0:
             raise failure(waiting, engine, deadline)
         deadline.clock.sleep(min(POLL_SECONDS, max(deadline.left(), 0.01)))
+
+
+def _late(item: Health, own: Mapping[str, Deadline]) -> Health:
+    """A service that has a deadline of its own, before the run's, has failed when that is over."""
+    limit = own.get(item.service)
+    if item.verdict != "waiting" or limit is None or limit.left() > 0:
+        return item
+    return replace(item, verdict="failed", note=f"{item.note} within {limit.seconds:.0f} s")
 
 
 def failure(unwell: Sequence[Health], engine: Looking, deadline: Deadline, said: Sequence[str] = ()) -> DeployFailed:
@@ -117,45 +137,3 @@ def _evidence(item: Health, engine: Looking) -> Iterable[str]:
         yield from (f"    {line}" for line in item.container.health_log.splitlines()[-5:])
     yield f"  last {len(lines)} log lines of {item.container.name}:" if lines else "  its log is empty"
     yield from (f"    {line}" for line in lines)
-
-
-def _judge(service: Service, containers: Sequence[Container], now: dt.datetime, restarts: Mapping[str, int]) -> Health:
-    own = [item for item in containers if item.service == service.name]
-    if len(own) < service.replicas:
-        return Health(service.name, "waiting", "missing", f"has {len(own)} of {service.replicas} containers")
-    if not own:
-        return Health(service.name, "well", "scaled to 0", "has no container on purpose")
-    seen = [_judge_one(service.name, item, now, item.restarts - restarts.get(item.id, 0)) for item in own]
-    # The worst speaks for the service.
-    return max(seen, key=lambda item: ("well", "waiting", "failed").index(item.verdict))
-
-
-def _judge_one(service: str, item: Container, now: dt.datetime, restarted: int) -> Health:
-    def is_(verdict: Verdict, state: str, note: str) -> Health:
-        return Health(service, verdict, state, note, item)
-
-    if restarted >= RESTARTS:
-        return is_("failed", "restarting", f"was restarted {restarted} times, the last exit code is {item.exit_code}")
-    if item.state == "running":
-        return _judge_running(service, item, now)
-    if item.state == "exited":
-        if item.restart_policy in {"always", "unless-stopped"}:
-            return is_("waiting", "exited", f"exited with {item.exit_code} and is to be restarted")
-        if item.exit_code == 0:
-            return is_("well", "done", "exited with 0")
-        return is_("failed", "exited", f"exited with {item.exit_code}")
-    stuck = item.state in {"dead", "removing", "paused"}
-    return is_("failed" if stuck else "waiting", item.state, f"is {item.state}")
-
-
-def _judge_running(service: str, item: Container, now: dt.datetime) -> Health:
-    if item.health == "healthy":
-        return Health(service, "well", "healthy", "is healthy", item)
-    if item.health == "unhealthy":
-        return Health(service, "failed", "unhealthy", "is unhealthy", item)
-    if item.health is not None:
-        return Health(service, "waiting", item.health, "is starting, its health check has not passed yet", item)
-    seconds = (now - item.started).total_seconds() if item.started else 0.0
-    if seconds >= STABLE_SECONDS:
-        return Health(service, "well", "running", "runs without a restart", item)
-    return Health(service, "waiting", "running", f"has run for {max(0.0, seconds):.0f} of {STABLE_SECONDS:.0f} s", item)

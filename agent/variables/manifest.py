@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.steps.bootstrap import DOCUMENTED
+from agent.steps.check import Check
 from agent.variables import template
+from agent.variables.manifest_checks import note_unknown_names, read_checks
 from agent.variables.manifest_variable import Variable, read_variable
 from agent.variables.yaml_document import Document, Entry, is_null
 
@@ -16,19 +18,25 @@ if TYPE_CHECKING:
     from yaml import Node
 
 # Read by the steps that they belong to.
-EXTRAS = ("files", "mounts", "checks", "irreversible")
+EXTRAS = ("files", "mounts")
+FIELDS = ("service", "variables", "checks", "irreversible", *EXTRAS)
 
 _SERVICE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A manifest without faults; `name` is what messages call the file, `extras` are nodes for `Document`."""
+    """A manifest without faults; `name` is what messages call the file, `extras` are nodes for `Document`.
+
+    `irreversible`: what a release of this bundle does at its start cannot be taken back.
+    """
 
     name: str
     service: str
     variables: tuple[Variable, ...]
     warnings: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
+    irreversible: bool = False
     extras: Mapping[str, Node] = field(default_factory=dict, repr=False, compare=False)
 
     def by_name(self) -> dict[str, Variable]:
@@ -53,15 +61,26 @@ def parse(data: bytes, name: str, *, known: Collection[str] | None = None) -> Ma
     nodes = document.items(entries["variables"].value, "`variables`") if "variables" in entries else []
     variables = [variable for node in nodes if (variable := read_variable(document, node))]
     for key, entry in entries.items():
-        if key not in ("service", "variables", *EXTRAS):
+        if key not in FIELDS:
             document.warn(entry.key, f"unknown field `{key}` is ignored")
+    checks = read_checks(document, entries["checks"].value) if "checks" in entries else ()
+    irreversible = "irreversible" in entries and document.flag(entries["irreversible"].value, "`irreversible`")
     _note_duplicates(document, variables)
     _note_cycle(document, variables)
     if known is not None:
         _note_unknown_names(document, variables, known)
+        note_unknown_names(document, checks, {*known, *(variable.name for variable in variables)})
     document.raise_faults()
     extras = {key: entries[key].value for key in EXTRAS if key in entries}
-    return Manifest(name=name, service=service, variables=tuple(variables), warnings=document.warnings(), extras=extras)
+    return Manifest(
+        name=name,
+        service=service,
+        variables=tuple(variables),
+        warnings=document.warnings(),
+        checks=checks,
+        irreversible=irreversible,
+        extras=extras,
+    )
 
 
 def check_against(manifest: Manifest, bootstrap_names: Collection[str] | None) -> None:
@@ -72,6 +91,7 @@ def check_against(manifest: Manifest, bootstrap_names: Collection[str] | None) -
     document = Document(manifest.name)
     names = DOCUMENTED if bootstrap_names is None else bootstrap_names
     _note_unknown_names(document, manifest.variables, names)
+    note_unknown_names(document, manifest.checks, {*names, *manifest.by_name()})
     document.raise_faults()
 
 

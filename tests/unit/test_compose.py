@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import AccessDenied, AgentError, ComposeFileError, HostError, ImageMissing, RegistryError
+from agent.errors import ComposeFileError, HostError
 from agent.host.command import Command
 from agent.secret import Secret
 from agent.steps import compose
-from agent.steps.compose import Model, Plan, Service
+from agent.steps.compose import Model, Plan
 from agent.steps.project import FILE_NAMES, OVERRIDE_NAMES, Project, find
+from agent.steps.service import Service
 from tests.unit.fakes import FakeClock, FakeCommands
 
 FOLDER = Path("/opt/services/api")
@@ -42,10 +43,6 @@ def command(*arguments: str) -> Command:
 
 def test_the_model_is_asked_for_as_json() -> None:
     assert command("config", "--format", "json") == PROJECT.config()
-
-
-def test_images_are_pulled_one_line_each() -> None:
-    assert command("--progress", "plain", "pull", "--ignore-buildable") == PROJECT.pull()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +74,9 @@ def test_the_override_of_the_agent_is_the_last_file() -> None:
     assert argv[2:6] == ("-f", "/opt/services/api/docker-compose.yaml", "-f", "/run/x.json")
 
 
-@pytest.mark.parametrize("made", [PROJECT.config(), PROJECT.pull(), PROJECT.up(recreate=True, pull=True)])
+@pytest.mark.parametrize(
+    "made", [PROJECT.config(), PROJECT.pull(["api"], each=True), PROJECT.up(recreate=True, pull=True)]
+)
 def test_no_value_is_in_a_command_line_or_shown(made: Command) -> None:
     assert "hunter2" not in f"{made} {made!r} {PROJECT!r}"
     assert made.env["PASSWORD"].reveal() == "hunter2"
@@ -153,6 +152,73 @@ def test_what_a_service_sees_of_the_host_are_its_binds_and_the_files_of_its_conf
     )
 
     assert service.mounts == ("/opt/services/api/Caddyfile", "/opt/services/api/key", "/opt/services/common/otel.yaml")
+
+
+def test_the_environment_is_what_a_container_gets_with_a_dollar_sign_as_one_and_without_what_is_set_nowhere() -> None:
+    found = service_of({"environment": {"A": "x$$y", "B": None, "C": ""}}).environment
+
+    assert {name: value.reveal() for name, value in found.items()} == {"A": "x$y", "C": ""}
+
+
+def test_contents_that_are_made_of_values_are_known_by_what_grants_them() -> None:
+    data = {"secrets": [{"source": "token"}], "configs": [{"source": "text"}, {"source": "file"}, {"source": "else"}]}
+    found = service_of(
+        data,
+        secrets={"token": {"environment": "PASSWORD"}},
+        configs={"text": {"content": "a"}, "file": {"file": "/x"}, "else": {"external": True}},
+    )
+
+    assert {name: value.reveal() for name, value in found.granted.items()} == {
+        "config text": "a",
+        "secret token": "hunter2",
+    }
+    assert "hunter2" not in repr(found)
+
+
+def test_a_dry_run_gets_stand_ins_for_contents_that_are_made_of_values() -> None:
+    data = {"secrets": [{"source": "a b"}], "configs": [{"source": "c"}]}
+    model = model_of(
+        {
+            "name": "api",
+            "services": {"web": data, "db": data},
+            "secrets": {"a b": {"environment": "X"}},
+            "configs": {"c": {"content": "y"}},
+        }
+    )
+
+    assert compose.stand_ins(model) == (
+        b'configs: {"c": {file: /dev/null, content: !reset null, environment: !reset null}}\n'
+        b'secrets: {"a b": {file: /dev/null, content: !reset null, environment: !reset null}}\n'
+    )
+    assert compose.stand_ins(model_of({"name": "api", "services": {"web": {}}})) is None
+
+
+def test_a_service_knows_whose_namespace_it_lives_in() -> None:
+    data = {"network_mode": "service:web", "pid": "host", "ipc": "service:db"}
+
+    assert service_of(data).along == ("web", "db")
+
+
+@pytest.mark.parametrize(
+    ("data", "container", "owns"),
+    [
+        ({}, "api-web-1", True),
+        ({}, "api-web-12", True),
+        ({}, "api-web-x-1", False),
+        ({}, "web-1", False),
+        ({"container_name": "front"}, "front", True),
+        ({}, "front", False),
+    ],
+)
+def test_a_service_knows_the_names_of_its_containers(data: dict[str, Any], container: str, *, owns: bool) -> None:
+    assert owns == service_of(data).owns(container, "api")
+
+
+def test_in_another_view_of_the_file_system_the_folder_is_only_named() -> None:
+    project = Project(folder=FOLDER, shown=FOLDER, files=(), env=ENV, view=("unshare", "--"))
+
+    assert project.config().argv[:4] == ("unshare", "--", "docker", "compose")
+    assert project.config().cwd is None
 
 
 def test_a_project_without_services_has_none() -> None:
@@ -310,48 +376,3 @@ def test_up_is_left_to_its_caller_to_judge() -> None:
 
     assert finished.status == 1
     assert compose.actions_of(finished) == {"api-a-1": "created"}
-
-
-# --- pulling
-
-
-def pulled(status: int, *lines: str) -> list[int]:
-    commands, told = FakeCommands(), list[int]()
-    commands.expect(*PROJECT.pull().argv, status=status, err="\n".join(lines).encode())
-    compose.pull(PROJECT, commands, FakeClock().deadline(), told.append)
-    return told
-
-
-def test_pulled_services_are_counted_as_they_come() -> None:
-    lines = [" api Pulling ", " db Pulling ", " 4f4fb700ef54 Pull complete ", " db Pulled ", " api Pulled "]
-
-    assert pulled(0, *lines) == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        ("api Error manifest for x/api:v9 not found: manifest unknown: Requested image not found", ImageMissing),
-        ("Error response from daemon: manifest unknown", ImageMissing),
-        ("name unknown: The repository with name 'api' does not exist in the registry with id '1234'", ImageMissing),
-        ("Error response from daemon: no basic auth credentials", AccessDenied),
-        ('Head "https://x/v2/api/manifests/v1": unauthorized: authentication required', AccessDenied),
-        ("denied: User: arn:aws:sts::1:assumed-role/x is not authorized to perform: ecr:BatchGetImage", AccessDenied),
-        ("unexpected status from HEAD request to https://x/v2/api/manifests/v1: 401 Unauthorized", AccessDenied),
-        ("unexpected status from HEAD request to https://x/v2/api/manifests/v1: 403 Forbidden", AccessDenied),
-        ('Get "https://x/v2/": dial tcp 10.0.0.1:443: i/o timeout', RegistryError),
-        ('Get "https://x/v2/": net/http: request canceled while waiting for connection', RegistryError),
-        ("proxyconnect tcp: dial tcp 10.0.1.5:3128: connect: connection refused", RegistryError),
-        ("failed to register layer: write /x: no space left on device", HostError),
-        # Digits in the name of a layer are no HTTP status.
-        ("failed to copy: sha256:44010a401bb2f2401c: i/o timeout", RegistryError),
-        ("4010ab401cde Retrying in 1 second: unexpected EOF", RegistryError),
-    ],
-)
-def test_a_failed_pull_is_told_by_what_the_registry_said(line: str, kind: type[AgentError]) -> None:
-    with pytest.raises(AgentError) as caught:
-        pulled(18, " api Pulling ", line)
-
-    assert kind is type(caught.value)
-    assert line in caught.value.cause
-    assert caught.value.details == ("api Pulling",)

@@ -228,7 +228,7 @@ def test_aliases_are_not_multiplied() -> None:
 
 def test_unknown_fields_warn_with_their_place_and_those_of_later_steps_do_not() -> None:
     manifest = parsed(
-        "service: api\nfiles: []\nmounts: []\nchecks: {}\nirreversible: true\nextra: 1\n"
+        "service: api\nfiles: []\nmounts: []\nchecks: []\nirreversible: true\nextra: 1\n"
         "variables:\n- {name: A, requird: true}\n- {name: B, secret: {arn_from: A, typ: x}}\n"
         "- {name: C, scope: int}\n- {name: D, source: local, secret: {arn_from: A}}\n"
         "- {name: E, compose: {template: '${A:-x}'}}\n"
@@ -242,7 +242,7 @@ def test_unknown_fields_warn_with_their_place_and_those_of_later_steps_do_not() 
         "11:36",
         "12:22",
     ]
-    assert set(manifest.extras) == {"files", "mounts", "checks", "irreversible"}
+    assert set(manifest.extras) == {"files", "mounts"}
 
 
 def test_a_cycle_of_templates_is_shown_as_a_path() -> None:

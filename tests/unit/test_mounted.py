@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.steps.compose import LABEL, Model, Service
-from agent.steps.mounted import override
+from agent.secret import Secret
+from agent.steps.compose import Model
+from agent.steps.mounted import BUNDLE as LABEL
+from agent.steps.mounted import CONTENTS, FILES, MOST_NAMED, labels, override
+from agent.steps.service import Service
 
 
 def planted(tmp_path: Path) -> Path:
@@ -24,9 +27,23 @@ BUNDLE = {"api/Caddyfile", "api/conf/a", "api/conf/deep/b", "api/config", "commo
 
 def label(services: Path, *mounts: str, bundle: set[str] = BUNDLE) -> str | None:
     service = Service(name="web", image="x", replicas=1, mounts=tuple(str(services / mount) for mount in mounts))
-    document = json.loads(override(Model(name="api", services=(service,), warnings=()), services, bundle))
-    labels: dict[str, dict[str, dict[str, str]]] = document["services"]
-    return labels["web"]["labels"][LABEL] if labels else None
+    made = labels(Model(name="api", services=(service,), warnings=()), services, bundle, None)
+    return made["web"][LABEL] if made else None
+
+
+KEY = Secret("ab" * 32)
+
+
+def granted(**values: str) -> dict[str, str]:
+    """The labels of a service that is granted secrets with these values."""
+    service = Service(
+        name="web",
+        image="x",
+        replicas=1,
+        mounts=(),
+        granted={f"secret {name}": Secret(value) for name, value in values.items()},
+    )
+    return labels(Model(name="api", services=(service,), warnings=()), Path("/none"), set(), KEY)["web"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,66 @@ def test_the_label_depends_neither_on_the_order_of_mounts_nor_on_seeing_a_file_t
 def test_the_rest_of_a_service_is_not_touched(tmp_path: Path) -> None:
     services = planted(tmp_path)
     service = Service(name="web", image="x", replicas=2, mounts=(str(services / "api/Caddyfile"),))
-    document = json.loads(override(Model(name="api", services=(service,), warnings=()), services, BUNDLE))
+    made = labels(Model(name="api", services=(service,), warnings=()), services, BUNDLE, None)
+    document = json.loads(override(made))
 
     assert list(document) == ["services"]
     assert list(document["services"]["web"]) == ["labels"]
+
+
+def test_each_file_has_a_digest_so_that_the_changed_one_can_be_named(tmp_path: Path) -> None:
+    services = planted(tmp_path)
+    mounts = (str(services / "api/conf"), str(services / "common/otel.yaml"))
+    service = Service(name="web", image="x", replicas=1, mounts=mounts)
+    model = Model(name="api", services=(service,), warnings=())
+    before = json.loads(labels(model, services, BUNDLE, None)["web"][FILES])
+    (services / "api/conf/a").write_text("changed")
+
+    after = json.loads(labels(model, services, BUNDLE, None)["web"][FILES])
+
+    assert list(before) == ["api/conf/a", "api/conf/deep/b", "common/otel.yaml"]
+    assert [path for path in before if before[path] != after[path]] == ["api/conf/a"]
+
+
+def test_a_service_that_sees_many_files_has_only_the_one_digest(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    bundle = {f"api/{number}" for number in range(MOST_NAMED + 1)}
+    for path in bundle:
+        (tmp_path / path).touch()
+    service = Service(name="web", image="x", replicas=1, mounts=(str(tmp_path / "api"),))
+
+    assert list(labels(Model(name="api", services=(service,), warnings=()), tmp_path, bundle, None)["web"]) == [LABEL]
+
+
+def test_contents_can_be_read_from_the_staged_tree(tmp_path: Path) -> None:
+    services, staged = planted(tmp_path / "live"), planted(tmp_path / "staged")
+    (staged / "api/Caddyfile").write_text("staged")
+    service = Service(name="web", image="x", replicas=1, mounts=(str(services / "api/Caddyfile"),))
+    model = Model(name="api", services=(service,), warnings=())
+    ahead = labels(model, services, BUNDLE, None, find=staged.joinpath)
+
+    (services / "api/Caddyfile").write_text("staged")
+
+    assert labels(model, services, BUNDLE, None) == ahead
+
+
+def test_a_changed_value_behind_a_secret_changes_only_its_own_part_of_the_label() -> None:
+    before, after = granted(a="one", b="two"), granted(a="one", b="three")
+    first, second = json.loads(before[CONTENTS]), json.loads(after[CONTENTS])
+
+    assert first["secret a"] == second["secret a"]
+    assert first["secret b"] != second["secret b"]
+
+
+def test_a_label_tells_nothing_of_a_value() -> None:
+    text = json.dumps(granted(a="hunter2", b="hunter2"))
+
+    assert "hunter2" not in text
+    digests = json.loads(granted(a="hunter2", b="hunter2")[CONTENTS])
+    assert digests["secret a"] != digests["secret b"], "equal values are not seen to be equal"
+
+
+def test_compose_does_not_replace_anything_in_a_label() -> None:
+    document = json.loads(override({"web": {"x": "a$b"}}))
+
+    assert document["services"]["web"]["labels"]["x"] == "a$$b"

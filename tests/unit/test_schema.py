@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from agent.errors import ManifestError
 from agent.steps import names
 from agent.steps.names import ALLOWED_FROM_BOOTSTRAP, steers_the_host
-from agent.variables.manifest import EXTRAS, parse
+from agent.variables import manifest, manifest_checks
+from agent.variables.manifest import parse
 from agent.variables.manifest_variable import FIELDS
 
 TEXT = (resources.files("agent.variables") / "vars.schema.json").read_text()
@@ -29,6 +30,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 # What a schema cannot say. Structure is all that it sees of a file.
 BEYOND_A_SCHEMA = re.compile(
     r"is declared twice|is given twice|draw on each other in a cycle|holds a character that no environment can carry"
+    r"|two checks are called|`http` must be a URL|`tcp` must be HOST:PORT|`command` begins with no program"
 )
 
 NAMES = st.sampled_from(["A", "B_1", "_x", "DATABASE_URL", "COMPOSE_PROFILES", "PATH", "LD_PRELOAD", "1A", "a-b", ""])
@@ -67,6 +69,31 @@ VARIABLE = mapping(
 ).map(lambda fields: {"name": "A", **fields} if len(fields) % 2 else fields)
 MANIFEST = mapping({"service": st.sampled_from(["api", "a/b", 7]), "variables": st.lists(VARIABLE, max_size=2)})
 
+# One kind each, with fields that it takes and some that it does not; sometimes another kind beside it.
+ASKED: dict[str, list[Any]] = {
+    "http": ["http://x/", "https://${A}:1", "${A}/x", "HTTP://x", "x", 7, None],
+    "tcp": ["x:1", "${A}:1", "${A}", "x:${A}", "[::1]:1", "x", True, None],
+    "command": [["x", 1, None], [], [None], ["", "x"], "x", None],
+    "service": ["web", "a b", "", 7, 1.5, True, None],
+}
+KINDS = [{kind: what} for kind, asked in ASKED.items() for what in asked]
+NUMBERS = st.sampled_from([1, 0, 200, 99, 599, 600, 3600, 3601, 30.0, 1.5, "30", True, None])
+CHECK = st.builds(
+    lambda kind, more: {**more, **kind},
+    st.sampled_from(KINDS),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": ANYTHING,
+            "status": st.one_of(NUMBERS, st.lists(NUMBERS, max_size=2)),
+            "within": NUMBERS,
+            "stable": NUMBERS,
+            "service": st.just("web"),
+            "unknown": SCALARS,
+        },
+    ),
+)
+
 
 def refusals(document: object) -> tuple[list[str], list[str]]:
     """The parser's faults and warnings."""
@@ -88,6 +115,16 @@ def has_empty_variable(document: object) -> bool:
 @example({"service": "api", "variables": [{"name": "A", "secret": {"arn_from": "A", "type": "json", "key": 0}}]})
 def test_the_schema_and_the_parser_agree(document: object) -> None:
     assume(not has_empty_variable(document))
+    agree(document)
+
+
+@given(st.one_of(st.lists(st.one_of(CHECK, ANYTHING), max_size=2), ANYTHING), st.one_of(st.booleans(), SCALARS))
+@settings(max_examples=1500, deadline=None)
+def test_the_schema_and_the_parser_agree_about_checks(checks: object, irreversible: object) -> None:
+    agree({"service": "api", "checks": checks, "irreversible": irreversible})
+
+
+def agree(document: object) -> None:
     faults, warnings = refusals(document)
     unknown = [line for line in warnings if "unknown field" in line]
     valid = VALIDATOR.is_valid(document)
@@ -110,7 +147,9 @@ def test_the_schema_is_one_of_draft_2020_12_and_needs_nothing_from_elsewhere() -
 
 def test_the_schema_has_exactly_the_parser_s_fields() -> None:
     assert set(SCHEMA["$defs"]["variable"]["properties"]) == set(FIELDS)
-    assert set(SCHEMA["properties"]) == {"service", "variables", *EXTRAS}
+    assert set(SCHEMA["properties"]) == set(manifest.FIELDS)
+    fields = {field for kind in manifest_checks.FIELDS.values() for field in kind}
+    assert set(SCHEMA["$defs"]["check"]["properties"]) == {*manifest_checks.KINDS, *fields}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import pytest
 from agent.errors import DeployFailed, EngineError
 from agent.host.engine import Container
 from agent.steps import verify
-from agent.steps.compose import Model, Service
-from agent.steps.verify import STABLE_SECONDS, Health, Verdict
+from agent.steps.compose import Model
+from agent.steps.service import Service
+from agent.steps.verdict import RESTART_SECONDS, STABLE_SECONDS, Health, Verdict
+from agent.steps.verify import Limit
 from tests.unit.fakes import EPOCH, HEALTHY, FakeClock, FakeEngine
 
 
@@ -53,6 +55,14 @@ TABLE: list[tuple[str, list[Container], int, Verdict, str]] = [
     ("on-failure given up", [replace(EXITED, restart_policy="on-failure", exit_code=1)], 1, "failed", "exited"),
     ("to be restarted", [replace(EXITED, restart_policy="always")], 1, "waiting", "exited"),
     ("to be restarted unless", [replace(EXITED, restart_policy="unless-stopped", exit_code=1)], 1, "waiting", "exited"),
+    ("given up by the engine", [replace(EXITED, restart_policy="always", finished=ago(60))], 1, "failed", "exited"),
+    (
+        "restarted in a moment",
+        [replace(EXITED, restart_policy="always", finished=ago(RESTART_SECONDS))],
+        1,
+        "waiting",
+        "exited",
+    ),
     ("restarting once", [replace(PLAIN, state="restarting", restarts=1)], 1, "waiting", "restarting"),
     ("restart loop", [replace(PLAIN, state="restarting", restarts=2)], 1, "failed", "restarting"),
     ("restart loop, lucky look", [replace(PLAIN, restarts=5)], 1, "failed", "restarting"),
@@ -85,7 +95,19 @@ def test_restarts_from_before_the_run_do_not_count() -> None:
 
     assert judged([old], before={"c1": 7}).verdict == "well"
     assert judged([old], before={"c1": 5}).verdict == "failed"
-    assert verify.restart_counts(model(), FakeEngine([old])) == {"c1": 7}
+    assert verify.restart_counts([old]) == {"c1": 7}
+
+
+def test_a_restart_loop_is_told_with_its_exit_code_unless_the_engine_has_forgotten_it() -> None:
+    waits, runs = replace(PLAIN, state="restarting", restarts=2, exit_code=3), replace(PLAIN, restarts=2)
+
+    assert judged([waits]).note == "was restarted 2 times, the last exit code is 3"
+    assert judged([runs]).note == "was restarted 2 times"
+
+
+@pytest.mark.parametrize("state", ["exited", "created", "dead"])
+def test_the_count_of_a_container_that_has_to_be_started_begins_anew(state: str) -> None:
+    assert verify.restart_counts([replace(HEALTHY, restarts=7, state=state)]) == {"c1": 0}
 
 
 def wait(engine: FakeEngine, clock: FakeClock, seconds: float = 60, *, told: list[str] | None = None) -> list[Health]:
@@ -94,6 +116,49 @@ def wait(engine: FakeEngine, clock: FakeClock, seconds: float = 60, *, told: lis
 
 
 STARTING = replace(HEALTHY, health="starting")
+
+
+@pytest.mark.parametrize(
+    ("container", "stable", "verdict"),
+    [
+        (replace(PLAIN, started=ago(6)), None, "well"),
+        (replace(PLAIN, started=ago(6)), 10, "waiting"),
+        (replace(PLAIN, started=ago(10)), 10, "well"),
+        (replace(PLAIN, started=ago(2)), 1, "well"),
+        (replace(HEALTHY, started=ago(6)), None, "well"),
+        (replace(HEALTHY, started=ago(6)), 10, "waiting"),
+        (replace(HEALTHY, started=ago(10)), 10, "well"),
+        (replace(HEALTHY, health="unhealthy", started=ago(60)), 10, "failed"),
+        (replace(HEALTHY, health="starting", started=ago(60)), 10, "waiting"),
+    ],
+)
+def test_the_bundle_may_set_the_window_of_a_service(
+    container: Container, stable: float | None, verdict: Verdict
+) -> None:
+    limits = {"api": Limit(stable=stable)}
+
+    assert verify.look(model(), FakeEngine([container]), FakeClock(), {}, limits)[0].verdict == verdict
+
+
+def test_a_service_with_a_deadline_of_its_own_fails_at_that_one() -> None:
+    clock = FakeClock()
+    engine = FakeEngine([STARTING], logs={"api-api-1": []})
+
+    with pytest.raises(DeployFailed, match="has not passed yet within 7 s"):
+        verify.wait(model(), engine, clock.deadline(60), lambda _: None, restarts={}, limits={"api": Limit(within=7)})
+    assert sum(clock.sleeps) == pytest.approx(7, abs=1)
+
+
+def test_a_deadline_of_a_service_is_no_matter_once_it_is_well() -> None:
+    slow = replace(HEALTHY, id="c2", name="api-db-1", service="db", health="starting")
+    engine = FakeEngine(*[[HEALTHY, slow]] * 20, [HEALTHY, replace(slow, health="healthy")])
+    project = model(service(), service("db"))
+
+    seen = verify.wait(
+        project, engine, FakeClock().deadline(60), lambda _: None, restarts={}, limits={"api": Limit(within=1)}
+    )
+
+    assert [item.verdict for item in seen] == ["well", "well"]
 
 
 def test_a_project_that_is_well_is_seen_at_the_first_look() -> None:

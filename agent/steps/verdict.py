@@ -1,0 +1,94 @@
+"""What one look at a service's containers says of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.host.engine import Container
+from agent.steps.service import Service
+
+# A container without a health check has to run this long without a restart.
+STABLE_SECONDS = 5.0
+# A container that the engine is going to start again is `restarting`; one that stays `exited` has been given up.
+RESTART_SECONDS = 5.0
+# A service may restart once while what it needs comes up; the second time is a crash loop.
+RESTARTS = 2
+
+Verdict = Literal["well", "waiting", "failed"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is seen of one service: `state` in one word, `note` for people."""
+
+    service: str
+    verdict: Verdict
+    state: str
+    note: str
+    container: Container | None = None
+
+
+def judge(
+    service: Service,
+    containers: Sequence[Container],
+    now: dt.datetime,
+    restarts: Mapping[str, int],
+    stable: float | None = None,
+) -> Health:
+    """How a service is, by its containers among `containers`; `stable` is the window that the bundle asks for.
+
+    `restarts` has each container's restart count when the watching began, by id.
+    """
+    own = [item for item in containers if item.service == service.name]
+    if len(own) < service.replicas:
+        return Health(service.name, "waiting", "missing", f"has {len(own)} of {service.replicas} containers")
+    if not own:
+        return Health(service.name, "well", "scaled to 0", "has no container on purpose")
+    seen = [_judge_one(item, now, item.restarts - restarts.get(item.id, 0), stable) for item in own]
+    # The worst speaks for the service.
+    return max(seen, key=lambda item: ("well", "waiting", "failed").index(item.verdict))
+
+
+def _judge_one(item: Container, now: dt.datetime, restarted: int, stable: float | None) -> Health:
+    if restarted >= RESTARTS:
+        # While it runs again, the engine has forgotten how it ended.
+        ended = "" if item.state == "running" else f", the last exit code is {item.exit_code}"
+        return Health(item.service, "failed", "restarting", f"was restarted {restarted} times{ended}", item)
+    if item.state == "running":
+        return _judge_running(item, now, stable)
+    if item.state == "exited":
+        return _judge_exited(item, now)
+    stuck = item.state in {"dead", "removing", "paused"}
+    return Health(item.service, "failed" if stuck else "waiting", item.state, f"is {item.state}", item)
+
+
+def _judge_exited(item: Container, now: dt.datetime) -> Health:
+    if item.restart_policy in {"always", "unless-stopped"}:
+        seconds = (now - item.finished).total_seconds() if item.finished else 0.0
+        if seconds > RESTART_SECONDS:
+            note = f"exited with {item.exit_code} and is not started again"
+            return Health(item.service, "failed", "exited", note, item)
+        return Health(item.service, "waiting", "exited", f"exited with {item.exit_code} and is to be restarted", item)
+    if item.exit_code == 0:
+        return Health(item.service, "well", "done", "exited with 0", item)
+    return Health(item.service, "failed", "exited", f"exited with {item.exit_code}", item)
+
+
+def _judge_running(item: Container, now: dt.datetime, stable: float | None) -> Health:
+    if item.health == "unhealthy":
+        return Health(item.service, "failed", "unhealthy", "is unhealthy", item)
+    if item.health not in {"healthy", None}:
+        return Health(
+            item.service, "waiting", str(item.health), "is starting, its health check has not passed yet", item
+        )
+    if item.health == "healthy" and stable is None:
+        return Health(item.service, "well", "healthy", "is healthy", item)
+    window = STABLE_SECONDS if stable is None else stable
+    seconds = max(0.0, (now - item.started).total_seconds() if item.started else 0.0)
+    state = item.health or "running"
+    if seconds >= window:
+        return Health(item.service, "well", state, f"is {state}, without a restart", item)
+    return Health(item.service, "waiting", state, f"has run for {seconds:.0f} of {window:.0f} s", item)
