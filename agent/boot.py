@@ -2,81 +2,100 @@
 
 from __future__ import annotations
 
+from agent.deploy import Prepared, deploy, keep_restored
 from agent.host.side_by_side import SideBySide
 from agent.report.record import Ending
-from agent.run import Run
-from agent.stages.bundle import apply_bundle, erase_left_over, find_bundle, read_live_manifest, stage_bundle
-from agent.stages.health import leave_alone, start
+from agent.run import Run, without_images
+from agent.stages.bundle import mend
+from agent.stages.engine import reach_engine, rotate_logs
+from agent.stages.fetching import fetch, fetch_release, look_at_live
 from agent.stages.host import (
+    Cloud,
+    finish_bootstrap,
     identify,
     load_bootstrap,
     locked,
     log_in,
-    reach_engine,
     recall,
-    rotate_logs,
     warn_of_former_role,
+    write_bootstrap,
     write_docker_config,
 )
-from agent.stages.images import pull_images
-from agent.stages.project import compare, label, open_project, read_model, rehearse
-from agent.stages.release import UNCHANGED, VERIFIED, clean_up, ending, keep_release, prune_images
-from agent.stages.values import compare_values, look_up, settle
+from agent.stages.images import pull_images, put_back_images
+from agent.stages.probes import expect_possible
+from agent.stages.project import open_project, read_model, rehearse
+from agent.stages.release import attempt_of, clean_up
+from agent.stages.values import resolve_values
+from agent.steps.state import State
+from agent.target import Aim, Target, as_it_says
 
 
-def boot(run: Run) -> Ending:
+def boot(run: Run, aim: Aim = as_it_says) -> Ending:
     """Take the instance from its bootstrap file to services that were seen healthy.
 
-    Up to `apply_bundle` nothing live changes (but the engine's log limits); whatever is raised until then leaves the
-    host as it was. Returns only when every service is healthy; raises an `AgentError` otherwise.
+    Up to `deploy` nothing live changes (but the engine's log limits); whatever is raised until then leaves the host as
+    it was. Returns only when every service is healthy, of the new release or (exit code 75) of the one before.
     """
-    paths, options = run.host.paths, run.options
     with locked(run):
         try:
+            finish_bootstrap(run)
             bootstrap = load_bootstrap(run)
             cloud = identify(run, bootstrap)
-            kept = recall(run, cloud)
-            warn_of_former_role(run, bootstrap, kept)
-
-            with SideBySide(run.deadline) as jobs:
-                login = jobs.start("logging in to the registry", lambda: log_in(run, bootstrap, cloud))
-                engine = jobs.start("reaching the Docker engine", lambda: reach_engine(run))
-                if options.skip_fetch:
-                    listing, manifest = None, read_live_manifest(run, bootstrap)
-                else:
-                    finding = f"finding the bundle in s3://{bootstrap.bucket}"
-                    listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud)).result()
-                found = jobs.start("reading values", lambda: look_up(run, bootstrap, cloud, manifest))
-                staged = None
-                if listing is not None:
-                    staged = stage_bundle(run, cloud, bootstrap, listing, kept)
-
-            resolution = settle(run, bootstrap, cloud, manifest, found.result())
-            values, difference = compare_values(run, kept, resolution)
-            write_docker_config(run, login.result())
-            project = open_project(run, bootstrap, resolution, staged)
-            model = read_model(run, project)
-            rotate_logs(run, engine.result())
-            pull_images(run, project, model)
-            if staged is not None and staged.differs:
-                rehearse(run, project)
+            kept = mend(run, recall(run, cloud, repair=True))
+            target = aim(bootstrap, kept)
+            made = prepare(run, cloud, kept, target)
+            failed = kept.failed
+            if failed is not None and failed.release.same_as(made.attempt) and not (target.asked or run.options.retry):
+                return keep_restored(run, made)
+            if made.staged is not None and made.staged.differs:
+                rehearse(run, made.project, made.model)
 
             # The apply point: from here on the host changes.
-            kept = apply_bundle(run, staged, kept)
-            erase_left_over(run, bootstrap)
-            if staged is not None and staged.differs:
-                project = open_project(run, bootstrap, resolution, None)
-                model = read_model(run, project, "model-live")
-            project = label(run, project, model, kept)
-            seen = compare(run, project, model)
-            if seen.settled:
-                outcome, deployed = UNCHANGED, leave_alone(run, model, seen)
-            else:
-                outcome, deployed = VERIFIED, start(run, project, model)
-
-            slug = listing.slug if listing is not None else None
-            kept = keep_release(run, bootstrap, slug, kept, staged=staged, deployed=deployed, values=values)
-            prune_images(run, model, kept)
-            return ending(outcome, kept, deployed, difference)
+            ending = deploy(run, made)
+            if ending.exit_code == 0:
+                write_bootstrap(run)
+            return ending
         finally:
-            clean_up(paths)
+            clean_up(run.host.paths)
+
+
+def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
+    """Have everything at hand that the deploy needs: bundle staged, values resolved, images pulled."""
+    bootstrap = target.bootstrap
+    warn_of_former_role(run, bootstrap, kept)
+    with SideBySide(run.deadline) as jobs:
+        login = jobs.start("logging in to the registry", lambda: log_in(run, bootstrap, cloud))
+        engine = jobs.start("reaching the Docker engine", lambda: reach_engine(run))
+        if target.back_to is not None:
+            fetched = fetch_release(run, bootstrap, cloud, kept, target.back_to)
+        elif run.options.skip_fetch:
+            fetched = look_at_live(run, bootstrap, cloud)
+        else:
+            fetched = fetch(run, bootstrap, cloud, kept)
+
+    values = resolve_values(run, bootstrap, cloud, kept=kept, parsed=fetched.manifest, found=fetched.found)
+    write_docker_config(run, login.result())
+    project = open_project(run, bootstrap, values.resolution, fetched.staged)
+    model = read_model(run, project)
+    expect_possible(project, model, fetched.manifest)
+    rotate_logs(run, engine.result())
+
+    def log_in_again() -> None:
+        write_docker_config(run, log_in(run, bootstrap, cloud))
+
+    if target.back_to is None:
+        pull_images(run, project, model, log_in_again)
+    else:
+        put_back_images(run, project, target.back_to, log_in_again)
+        pull_images(without_images(run), project, model, log_in_again)
+    return Prepared(
+        bootstrap=bootstrap,
+        changes=target.changes,
+        cloud=cloud,
+        kept=kept,
+        staged=fetched.staged,
+        values=values,
+        project=project,
+        model=model,
+        attempt=attempt_of(run, bootstrap, fetched, kept=kept, values=values, model=model),
+    )

@@ -17,6 +17,8 @@ AgentError
 +-- BugError            70   an exception that nobody expected
 +-- LockHeld            73   another run is at work
 +-- HostError           74   disk, mount, daemon.json, permissions
+|   +-- StateBroken          what the agent remembers cannot be read
++-- RestoredError       75   the deploy failed, the release before it was restored and seen healthy
 +-- DeployFailed        76   `up` was reached, the project was not seen healthy, nothing was restored
 +-- AccessDenied        77   AWS or the registry said no
 +-- BootstrapError      78   the bootstrap file is missing or invalid
@@ -154,6 +156,18 @@ class HostError(AgentError):
     """This host is not fit: disk, mount, permission, an invalid daemon.json."""
 
     code, exit_code = "host", 74
+
+
+class StateBroken(HostError):
+    """state.json is there and is no state."""
+
+    code = "state-broken"
+
+
+class RestoredError(AgentError):
+    """The project was not seen healthy; the release before it was put back and was."""
+
+    code, exit_code = "restored", 75
 
 
 class DeployFailed(AgentError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.host.clock import Deadline
 from agent.host.engine import Engine
 from agent.host.host import Host
-from agent.report.record import Recorder, Step
-from agent.report.status import StatusFile
+from agent.report.record import Recorder, Sink, Step
 from agent.secret import Redactor
 
 
@@ -23,6 +23,8 @@ class Options:
     force_recreate: bool = False
     slug: str | None = None
     lock_wait: float = 0.0
+    no_rollback: bool = False
+    retry: bool = False
 
     @property
     def images_wanted(self) -> bool:
@@ -37,15 +39,19 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run on one host, up to its deadline."""
+    """One run on one host, up to its deadline. `keepers` are told once the run holds the lock: status and history.
+
+    `see_through()` says that no signal may cut the run short any more: it records a verdict, or goes back.
+    """
 
     host: Host
     engine: Engine
     recorder: Recorder
-    status: StatusFile
+    keepers: Sequence[Sink]
     redactor: Redactor
     deadline: Deadline
     options: Options
+    see_through: Callable[[], None]
 
     def step(self, name: str, doing: str) -> AbstractContextManager[Step]:
         """Run a block as the step `name`; see `Recorder.step`."""
@@ -55,3 +61,8 @@ class Run:
         """Tell warnings that belong to no step."""
         for text in texts:
             self.recorder.say("warning", event, text)
+
+
+def without_images(run: Run) -> Run:
+    """The same run for a part of it that uses the images that are on the host."""
+    return replace(run, options=replace(run.options, skip_images=True))

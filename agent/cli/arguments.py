@@ -8,7 +8,8 @@ from pathlib import Path
 from agent import __version__
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
-not in time, 70 a bug, 73 another run, 74 this host, 76 deploy failed, 77 access denied, 78 bootstrap file"""
+not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the release before restored, 76 deploy
+failed, 77 access denied, 78 bootstrap file"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,10 +60,56 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force-recreate", action="store_true", help="recreate every container, changed or not")
     parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
     parser.add_argument("--dry-run", action="store_true", help="the same as `plan`")
+    parser.add_argument("--retry", action="store_true", help="try a release again that failed and was taken back")
+    _deploying(parser)
+
+
+def _deploying(parser: argparse.ArgumentParser) -> None:
+    """What every command has that deploys."""
+    parser.add_argument("--no-rollback", action="store_true", help="leave a deploy that fails as it is, for a look")
     _deadline(parser)
     parser.add_argument(
         "--lock-wait", type=seconds, default=0.0, metavar="SECONDS", help="wait for another run this long (0)"
     )
+    _global_options(parser, first=False)
+
+
+def _update(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Deploy another tag or ref. The bootstrap file gets it once every service was seen healthy; a deploy that fails"
+        " is taken back."
+    )
+    parser.add_argument("--ecr-tag", metavar="T", help="the images' tag")
+    parser.add_argument("--config-ref", metavar="R", help="the bundle's ref")
+    parser.add_argument(
+        "--restart-only", action="store_true", help="resolve again and recreate; fetches and pulls nothing"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
+    _yes(parser)
+    _deploying(parser)
+
+
+def _rollback(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Deploy a former release again: its files and images, with today's values. The bootstrap file gets its tag and"
+        " ref once every service was seen healthy."
+    )
+    parser.add_argument("--to", type=int, metavar="N", help="the release's number (else the one before)")
+    parser.add_argument("--force", action="store_true", help="also leave a release that says `irreversible: true`")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    _yes(parser)
+    _deploying(parser)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask (without a terminal nobody is asked)")
+
+
+def _history(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show the releases that can be gone back to, and the last runs."
+    parser.add_argument("--json", action="store_true", help="print one document (schema 1)")
+    parser.add_argument("--runs", type=int, default=10, metavar="N", help="so many runs (10)")
     _global_options(parser, first=False)
 
 
@@ -148,6 +195,9 @@ def _deadline(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS = {
     "init": ("boot the role: the same on first boot and every rerun", _init),
+    "update": ("deploy another tag or ref", _update),
+    "rollback": ("deploy a former release again", _rollback),
+    "history": ("the releases and the last runs", _history),
     "plan": ("what init would change", _plan),
     "env": ("print the resolved environment", _env),
     "explain": ("where a variable's value comes from", _explain),

@@ -25,6 +25,7 @@ from agent.secret import Secret
 from agent.stages import host, project
 from agent.steps import state
 from agent.steps.project import Project
+from agent.steps.release import deployed_tag
 from agent.steps.state import State
 
 _WITHOUT_DEFAULT = frozenset({"$NAME", "${NAME}"})
@@ -67,8 +68,9 @@ def _open(made: Run, asked: Inquiry, kept: State, private: Path, *, pulls: bool)
         login = within(made.deadline, "logging in to the registry", lambda: host.log_in(made, asked.bootstrap, cloud))
     host.write_docker_config(made, login, private / "docker")
     opened = project.open_project(made, asked.bootstrap, asked.resolution, None, private / "docker")
-    if kept.current is not None:
-        opened = replace(opened, env={**opened.env, "ECR_TAG": Secret(kept.current.tag)})
+    tag = deployed_tag(kept, made.host.paths.role(asked.bootstrap.role) / ".ecr-tag")
+    if tag is not None:
+        opened = replace(opened, env={**opened.env, "ECR_TAG": Secret(tag)})
     _refuse_blanks(opened)
     model = project.read_model(made, opened)
     return project.label(made, opened, model, kept, private / "override")

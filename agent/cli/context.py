@@ -16,8 +16,10 @@ from agent.host.clock import Deadline, SystemClock
 from agent.host.command import SystemCommands
 from agent.host.engine import Engine
 from agent.host.host import Host
+from agent.host.leftovers import Roster
 from agent.host.paths import Paths
 from agent.report.children import ToldCommands
+from agent.report.history import History
 from agent.report.record import Ending, Recorder
 from agent.report.status import StatusFile
 from agent.run import Options, Run
@@ -28,9 +30,11 @@ def conclude(
     arguments: argparse.Namespace, surroundings: Surroundings, work: Callable[[Run], Ending], options: Options
 ) -> int:
     """Make a run, let `work` do it, tell how it ended; returns the exit code."""
-    clock, redactor, children = SystemClock(), Redactor(), SystemCommands()
+    signals = _Signals()
+    clock, redactor, paths = SystemClock(), Redactor(), Paths(arguments.root.absolute())
+    children = SystemCommands(Roster(paths.children))
     host = Host(
-        paths=Paths(arguments.root.absolute()),
+        paths=paths,
         clock=clock,
         commands=ToldCommands(children, clock),
         environ=surroundings.environ,
@@ -46,14 +50,18 @@ def conclude(
         host=host,
         engine=Engine(host.docker_host, deadline),
         recorder=recorder,
-        status=StatusFile(host.paths.status, clock, redactor),
+        keepers=(
+            StatusFile(host.paths.status, clock, redactor),
+            History(host.paths.history, clock, redactor),
+        ),
         redactor=redactor,
         deadline=deadline,
         options=options,
+        see_through=signals.hold,
     )
     # Libraries warn about themselves on standard error: between JSON lines, or on a drawn terminal, that breaks both.
     logging.captureWarnings(True)  # noqa: FBT003 - it has no other way to be called
-    signals = _Signals()
+    signals.watch()
     try:
         ending = _verdict(run, work)
     finally:
@@ -65,10 +73,13 @@ def conclude(
     return ending.exit_code
 
 
+_DEPLOYING = frozenset({"init", "update", "rollback"})
+
+
 def _level(arguments: argparse.Namespace) -> str:
     """Commands that print data tell only what is wrong, unless they are asked for more."""
     level: str | None = arguments.log_level
-    return level or ("info" if arguments.command == "init" else "warning")
+    return level or ("info" if arguments.command in _DEPLOYING else "warning")
 
 
 def _verdict(run: Run, work: Callable[[Run], Ending]) -> Ending:
@@ -105,8 +116,13 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 
 def _what_changed(run: Run) -> str:
-    changed = any(step.name in {"apply", "up"} for step in run.recorder.steps)
-    return "the host was changed, nothing was taken back" if changed else "nothing was changed"
+    names = [step.name for step in run.recorder.steps if step.name in {"apply", "undo", "up"}]
+    undone = any(step.name == "undo" and step.state == "done" for step in run.recorder.steps)
+    if not names:
+        return "nothing was changed"
+    if "up" not in names and undone:
+        return "the bundle's files were put back, nothing else was changed"
+    return "the host was changed, nothing was taken back"
 
 
 class _Signals:
@@ -120,9 +136,16 @@ class _Signals:
 
     def __init__(self) -> None:
         self._ignored = False
+
+    def watch(self) -> None:
+        """From here on `Interrupted` may be raised: to be called right before who catches it."""
         if threading.current_thread() is threading.main_thread():
             for number in self.WANTED:
                 signal.signal(number, self._stop)
+
+    def hold(self) -> None:
+        """No signal cuts the run short any more. By a handler: children would inherit it that one is ignored."""
+        self._ignored = True
 
     def ignore(self) -> None:
         """No signal does anything any more. Not by a handler: those are gone before the interpreter is."""

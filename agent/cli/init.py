@@ -24,5 +24,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         force_recreate=arguments.force_recreate,
         slug=arguments.slug,
         lock_wait=arguments.lock_wait,
+        no_rollback=arguments.no_rollback,
+        retry=arguments.retry,
     )
     return conclude(arguments, surroundings, boot, options)

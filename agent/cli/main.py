@@ -14,6 +14,9 @@ from agent.errors import AgentError
 # Imported when it is called: `--help` and `status` load nothing that they do not need.
 MODULES = {
     "init": "agent.cli.init",
+    "update": "agent.cli.update",
+    "rollback": "agent.cli.rollback",
+    "history": "agent.cli.history",
     "plan": "agent.cli.plan",
     "env": "agent.cli.env",
     "explain": "agent.cli.explain",

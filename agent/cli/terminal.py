@@ -93,11 +93,12 @@ class Surroundings:
     out: TextIO
     err: TextIO
     argv: Sequence[str]
+    inp: TextIO | None = None
 
     @classmethod
     def real(cls, argv: Sequence[str]) -> Surroundings:
         """Those of this process."""
-        return cls(environ=dict(os.environ), out=sys.stdout, err=sys.stderr, argv=argv)
+        return cls(environ=dict(os.environ), out=sys.stdout, err=sys.stderr, inp=sys.stdin, argv=argv)
 
     def head(self, clock: Clock, deadline_seconds: float) -> RunHead:
         """The run's head: an id that no other run has, the command, who started it."""
@@ -119,6 +120,13 @@ class Surroundings:
         sudo = " (sudo)" if self.environ.get("SUDO_USER") else ""
         client = self.environ.get("SSH_CONNECTION", "").partition(" ")[0]
         return f"{name}{sudo} from {client}" if client else f"{name}{sudo} on {socket.gethostname()}"
+
+    def confirmed(self, question: str) -> bool:
+        """Ask on a terminal; where nobody can be asked, the command itself is the answer."""
+        if self.inp is None or not self.inp.isatty() or not self.err.isatty():
+            return True
+        print(f"{question} [y/N] ", end="", file=self.err, flush=True)
+        return self.inp.readline().strip().lower() in {"y", "yes"}
 
     def sinks(self, log_format: str, log_level: str, clock: Clock, redactor: Redactor) -> list[Sink]:
         """Where a run is shown: drawn on a terminal, as JSON lines elsewhere, or as asked for."""

@@ -7,8 +7,7 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.errors import HostError
@@ -48,7 +47,7 @@ def write(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
     The mode is set before any byte is written, so that there is no moment in which others could read it.
     """
     with naming(f"writing {path}"):
-        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        fd, temporary = _new_beside(path)
         try:
             with os.fdopen(fd, "wb") as file:
                 os.fchmod(fd, mode)
@@ -56,13 +55,20 @@ def write(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
                 file.flush()
                 if durable:
                     os.fsync(fd)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def _new_beside(path: Path) -> tuple[int, Path]:
+    """A new file (0600) to become `path`. Always of the same name: what a killed process left is not left for ever."""
+    temporary = path.with_name(f".{path.name}.delphi-agent")
+    temporary.unlink(missing_ok=True)
+    return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), temporary
 
 
 def sync_folder(path: Path) -> None:
@@ -72,6 +78,65 @@ def sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make the file's content survive a power loss."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def parents_below(top: Path, path: str) -> list[Path]:
+    """The folders between `top` and the file `top/path`, the outermost first."""
+    depth = path.count("/")
+    return list((top / path).parents[:depth])[::-1]
+
+
+def remove_below(top: Path, paths: Iterable[str]) -> None:
+    """Unlink files below `top`, and remove folders that this leaves empty, but for the outermost.
+
+    What is gone already, or is a folder now, or lies behind a link, is left as it is.
+    """
+    for path in paths:
+        target, folders = top / path, parents_below(top, path)
+        if any(folder.is_symlink() or not folder.is_dir() for folder in folders):
+            continue
+        with naming(f"removing {target}"):
+            if target.is_symlink() or not target.is_dir():
+                target.unlink(missing_ok=True)
+            for folder in folders[:0:-1]:
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Replace the content of an existing file atomically and durably; owner, mode and extended attributes stay.
+
+    A link is followed: what it points to is replaced.
+    """
+    with naming(f"writing {path}"):
+        path = path.resolve(strict=True)
+        status = path.stat()
+        fd, temporary = _new_beside(path)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                os.fchown(fd, status.st_uid, status.st_gid)
+                os.fchmod(fd, status.st_mode & 0o7777)
+                for name in os.listxattr(path):
+                    os.setxattr(fd, name, os.getxattr(path, name))
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: object, mode: int, *, durable: bool = True) -> None:

@@ -60,6 +60,16 @@ class Paths:
         return self.run / "lock"
 
     @property
+    def children(self) -> Path:
+        """0700: a file for each agent that has children at work, for whoever finds them after it was killed."""
+        return self.run / "children"
+
+    @property
+    def engine_restart(self) -> Path:
+        """Which engine has not read what was written to its settings."""
+        return self.run / "engine-restart.json"
+
+    @property
     def status(self) -> Path:
         """0644, no secrets: the running or the last run."""
         return self.run / "status.json"
@@ -80,9 +90,19 @@ class Paths:
         return self.at("/var/lib/delphi-agent")
 
     @property
+    def history(self) -> Path:
+        """0600: a line per run that could change the host."""
+        return self.state / "history.jsonl"
+
+    @property
     def docker_socket(self) -> Path:
         """Where the engine listens unless DOCKER_HOST says otherwise."""
         return self.at("/var/run/docker.sock")
+
+    @property
+    def docker_pid(self) -> Path:
+        """The engine's own note of its process."""
+        return self.at("/var/run/docker.pid")
 
     @property
     def dmi(self) -> Path:

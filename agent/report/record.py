@@ -68,7 +68,7 @@ class ServiceLine:
 class Ending:
     """How the run ended."""
 
-    outcome: Literal["verified", "unchanged", "done", "failed", "interrupted"]
+    outcome: Literal["verified", "unchanged", "restored", "done", "failed", "interrupted"]
     exit_code: int
     text: str
     errors: Sequence[AgentError] = ()

@@ -44,11 +44,12 @@ _ELEMENT = re.compile(rf"{NAME.pattern}\[")
 
 @dataclass(frozen=True)
 class Assignment:
-    """`NAME=value` at a line (1-based)."""
+    """`NAME=value` at a line (1-based); `span` is where the value is spelled, in characters of the text as read."""
 
     name: str
     value: str = field(repr=False)
     line: int
+    span: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,8 @@ class _FileReader:
         finally:
             self.position = value.position
         if len(self.faults) == before:
-            self.assignments.append(Assignment(name, text, self._place(start)[0]))
+            span = (match.end(), value.position)
+            self.assignments.append(Assignment(name, text, self._place(start)[0], span))
         return text
 
     def _bare_export(self, match: re.Match[str], waiting: dict[str, str]) -> None:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from agent.aws.s3 import ConfigBucket
+from agent.aws.s3 import BundleMoved, ConfigBucket
 from agent.errors import BundleError, BundleMissing
 from agent.host import files
 from agent.report import record
+from agent.report.record import Step
 from agent.report.words import amount, size
 from agent.run import Run
 from agent.stages.host import Cloud
 from agent.steps import apply as applying
 from agent.steps import (
+    archive,
     bundle,
     stage,
     state,
 )
+from agent.steps import journal as journals
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import Listing
+from agent.steps.caps import Caps
 from agent.steps.stage import Staged
-from agent.steps.state import BundleFile, State
+from agent.steps.state import Release, State
 from agent.variables import manifest
 from agent.variables.manifest import Manifest
 
 
 def find_bundle(run: Run, loaded: Bootstrap, cloud: Cloud) -> tuple[Listing, Manifest]:
-    """List the bundle and read its manifest, the first object that is fetched: values can then be asked for."""
-    with run.step("manifest", f"looking for the bundle in s3://{loaded.bucket}") as step:
+    """List the bundle and read its manifest, the first object that is fetched: values can then be asked for.
+
+    `BundleMoved` when it is replaced meanwhile.
+    """
+    with _step(run, "manifest", f"looking for the bundle in s3://{loaded.bucket}") as step:
         bucket = ConfigBucket(cloud.session.s3(), loaded.bucket)
-        listing = bundle.find(bucket, run.options.slug or loaded.slug, loaded.ref, loaded.role)
+        slug, caps = run.options.slug or loaded.slug, Caps.of(loaded.variables)
+        listing = bundle.find(bucket, slug, loaded.ref, loaded.role, caps)
         entry = listing.entry(f"{loaded.role}/{bundle.MANIFEST}")
         if entry is None:
             raise BundleError(
@@ -60,8 +69,8 @@ def read_live_manifest(run: Run, loaded: Bootstrap, path: Path | None = None) ->
 
 
 def stage_bundle(run: Run, cloud: Cloud, loaded: Bootstrap, listing: Listing, kept: State) -> Staged:
-    """Put the new bundle together beside the live one."""
-    with run.step("bundle", "syncing the bundle") as step:
+    """Put the new bundle together beside the live one; `BundleMoved` when objects of it are replaced meanwhile."""
+    with _step(run, "bundle", "syncing the bundle") as step:
         staged = stage.stage(
             listing,
             ConfigBucket(cloud.session.s3(), loaded.bucket),
@@ -74,10 +83,24 @@ def stage_bundle(run: Run, cloud: Cloud, loaded: Bootstrap, listing: Listing, ke
     return staged
 
 
+@contextlib.contextmanager
+def _step(run: Run, name: str, doing: str) -> Iterator[Step]:
+    """A step that is over and has not failed when the bundle moved under it: whoever called may start over."""
+    moved: BundleMoved | None = None
+    with run.step(name, doing) as step:
+        try:
+            yield step
+        except BundleMoved as error:
+            moved, step.detail = error, str(error)
+    if moved is not None:
+        raise moved
+
+
 def _staged_text(staged: Staged) -> str:
     if not staged.differs and not staged.fetched:
         return f"{amount(len(staged.files), 'file')}, none changed, none downloaded"
     parts = [f"{len(names)} {word}" for word, names in _differences(staged) if names]
+    parts += [amount(len(staged.folders), "empty folder")] if staged.folders else []
     return f"{', '.join(parts)}; {amount(staged.fetched, 'object')} downloaded ({size(staged.received)})"
 
 
@@ -85,20 +108,65 @@ def _differences(staged: Staged) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return (("added", staged.added), ("changed", staged.changed), ("removed", staged.removed))
 
 
+def stage_release(run: Run, cloud: Cloud, loaded: Bootstrap, kept: State, release: Release) -> Staged:
+    """Put the bundle of a former release together beside the live one, from what is kept of it and the bucket."""
+    with run.step("bundle", f"putting the bundle of release {release.number} together") as step:
+        listing = archive.listing(run.host.paths.state, release)
+        staged = stage.stage(
+            listing,
+            archive.Archive(run.host.paths.state, release, ConfigBucket(cloud.session.s3(), loaded.bucket)),
+            run.host.paths,
+            applied=kept.applied,
+            deadline=run.deadline,
+            tell=lambda done, everything: record.progress(detail=f"{done} of {amount(everything, 'file')}"),
+        )
+        step.detail = _staged_text(staged)
+    return staged
+
+
 def apply_bundle(run: Run, staged: Staged | None, kept: State) -> State:
-    """Put the staged files in their places; what a former bundle brought stays until the release is verified."""
-    if staged is None:
-        return kept
-    kept = replace(kept, applied={**kept.applied, **staged.files})
-    if not staged.differs:
-        return kept
+    """Put the staged files in their places; what a former bundle brought stays until the release is verified.
+
+    What is replaced is kept first, and recorded: a run that is killed in the middle is taken back by the next one.
+    """
+    if staged is None or not staged.differs:
+        return kept if staged is None else replace(kept, applied={**kept.applied, **staged.files})
+    paths = run.host.paths
     with run.step("apply", "replacing the bundle's files") as step:
-
-        def keep(_: Mapping[str, BundleFile]) -> None:
-            state.save(run.host.paths.state, kept)
-
-        applying.apply(staged, run.host.paths.services, keep)
+        applying.check(staged, paths.services)
+        affected = (*staged.added, *staged.changed, *staged.removed)
+        journal, edits = journals.begin(kept, affected, paths.services, paths.state)
+        kept = replace(kept, applied={**kept.applied, **staged.files}, journal=journal)
+        state.save(paths.state, kept)
+        applying.apply(staged, paths.services)
+        kept = replace(kept, journal=replace(journal, applying=False))
+        state.save(paths.state, kept)
         step.detail = f"{amount(len(staged.added) + len(staged.changed), 'file')} replaced"
+    run.warn(
+        "bundle.edited",
+        *(f"{paths.services / edit.path} had been changed on this host; kept as {edit.kept}" for edit in edits),
+    )
+    return kept
+
+
+def mend(run: Run, kept: State) -> State:
+    """Take back what a run had begun to replace when it was killed: never a mix of two bundles."""
+    if kept.journal is None or not kept.journal.applying:
+        return kept
+    kept = take_back(run, kept)
+    run.warn("bundle.mended", "an earlier run was ended while it replaced the bundle's files: they were put back")
+    return kept
+
+
+def take_back(run: Run, kept: State) -> State:
+    """Put the files back that the open transaction has replaced."""
+    if kept.journal is None:
+        return kept
+    with run.step("undo", "putting the bundle's former files back") as step:
+        number = len(kept.journal.originals)
+        kept = journals.undo(kept, run.host.paths.services, run.host.paths.state)
+        state.save(run.host.paths.state, kept)
+        step.detail = amount(number, "file")
     return kept
 
 

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.aws import ecr
 from agent.aws.ecr import Login
 from agent.aws.imds import Imds
 from agent.aws.session import AwsSession
-from agent.host import lock
-from agent.host.command import Command
-from agent.host.engine import Engine
+from agent.errors import HostError, StateBroken
+from agent.host import leftovers, lock
 from agent.host.proxy import Proxies
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
-from agent.steps import bootstrap as bootstraps
 from agent.steps import (
+    archive,
+    bootstrap_change,
     fingerprints,
     identity,
-    log_rotation,
     registry,
     state,
 )
+from agent.steps import bootstrap as bootstraps
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.identity import Identity
 from agent.steps.state import State
@@ -59,16 +59,27 @@ def load_bootstrap(run: Run, path: Path | None = None) -> Bootstrap:
 def locked(run: Run, *, status: bool = True) -> Iterator[None]:
     """Hold the host's lock: two runs never meet. A run that is refused leaves the status file to the other one.
 
-    Without `status` the run does not show there at all: it is no deploy.
+    What a killed run has left running is ended before anything is done. Without `status` the run does not show there at
+    all: it is no deploy.
     """
     head = run.recorder.head
     owner = lock.Owner(pid=head.pid, command=head.command, user=head.user, started=head.started_at)
     with contextlib.ExitStack() as stack:
         with run.step("lock", "taking the lock"):
-            stack.enter_context(lock.held(run.host.paths.lock, owner, run.host.clock, run.options.lock_wait))
+            wait = min(run.options.lock_wait, run.deadline.left())
+            stack.enter_context(lock.held(run.host.paths.lock, owner, run.host.clock, wait, _wait_for_other))
             if status:
-                run.recorder.attach(run.status)
+                for sink in run.keepers:
+                    run.recorder.attach(sink)
+            ended = leftovers.end(
+                run.host.paths.children, run.host.clock, lambda text: record.progress(waiting_for=text)
+            )
+        run.warn("leftovers.ended", *ended)
         yield
+
+
+def _wait_for_other(who: str) -> None:
+    record.progress(waiting_for=f"another run: {who}")
 
 
 def identify(run: Run, loaded: Bootstrap) -> Cloud:
@@ -83,13 +94,43 @@ def identify(run: Run, loaded: Bootstrap) -> Cloud:
     return Cloud(identity=who, imds=imds, session=session)
 
 
-def recall(run: Run, cloud: Cloud) -> State:
-    """What the host remembers of earlier runs."""
-    kept, foreign = state.load(run.host.paths.state, cloud.identity.instance_id)
+def recall(run: Run, cloud: Cloud, *, repair: bool = False) -> State:
+    """What the host remembers of earlier runs; `repair` goes on without what cannot be read, and says so."""
+    folder = run.host.paths.state
+    try:
+        kept, foreign = state.load(folder, cloud.identity.instance_id)
+    except StateBroken as error:
+        if not repair:
+            raise
+        aside = state.set_aside(folder)
+        kept, foreign = State(instance_id=cloud.identity.instance_id, applied=archive.latest(folder)), None
+        run.warn("state.broken", f"{error}; it is now {aside}, and the releases in it are forgotten")
     if foreign is not None:
-        fingerprints.forget_key(run.host.paths.state)
+        fingerprints.forget_key(folder)
         run.warn("state.foreign", foreign)
     return kept
+
+
+def finish_bootstrap(run: Run) -> None:
+    """Write to the bootstrap file what a verified release has still to write: its run was ended in between."""
+    with contextlib.suppress(HostError):
+        if state.load(run.host.paths.state, None)[0].bootstrap:
+            write_bootstrap(run)
+
+
+def write_bootstrap(run: Run) -> None:
+    """Give tag and ref of the verified release to the bootstrap file, all other bytes untouched (contract section 6).
+
+    A value that is not the one of before any more is left as it is: somebody has decided otherwise since.
+    """
+    folder, path = run.host.paths.state, run.host.paths.bootstrap
+    kept, _ = state.load(folder, None)
+    if not kept.bootstrap:
+        return
+    with run.step("persist", f"writing {path}") as step:
+        changed = bootstrap_change.persist(path, kept.bootstrap)
+        state.save(folder, replace(kept, bootstrap={}))
+        step.detail = ", ".join(f"{name}={value}" for name, value in changed.items()) or "nothing to write"
 
 
 def warn_of_former_role(run: Run, loaded: Bootstrap, kept: State) -> None:
@@ -101,16 +142,6 @@ def warn_of_former_role(run: Run, loaded: Bootstrap, kept: State) -> None:
             f"this host had the role {current.role}: its containers and files are left as they are; to end them:"
             f" docker compose --project-name {current.role} down",
         )
-
-
-def reach_engine(run: Run) -> Engine:
-    """Wait for the Docker engine."""
-    with run.step("engine", "waiting for the Docker engine") as step:
-        version = run.engine.wait_ready(
-            run.deadline, lambda error: record.progress(waiting_for=f"the Docker engine ({error})")
-        )
-        step.detail = f"Docker {version}"
-    return run.engine
 
 
 def log_in(run: Run, loaded: Bootstrap, cloud: Cloud) -> Login | None:
@@ -136,23 +167,3 @@ def write_docker_config(run: Run, login: Login | None, folder: Path | None = Non
     """
     own = run.host.paths.at(f"{run.host.home}/.docker")
     registry.write_config(folder or run.host.paths.docker_config, login, own)
-
-
-def rotate_logs(run: Run, engine: Engine) -> None:
-    """Give the engine's logs a limit; restart it for that only where nothing runs."""
-    with run.step("log-rotation", "setting the limits of container logs") as step:
-        rotation = log_rotation.ensure(run.host.paths.daemon_json)
-        step.detail = rotation.text
-        if not rotation.changed:
-            return
-        if engine.running() == 0 and run.host.paths.at("/run/systemd/system").is_dir():
-            finished = run.host.commands.run(_restart(run), run.deadline)
-            if finished.ok:
-                engine.wait_ready(run.deadline, lambda _: record.progress(waiting_for="the Docker engine"))
-                step.detail += ", the engine was restarted"
-                return
-        step.detail += ", pending a restart of the Docker engine"
-
-
-def _restart(run: Run) -> Command:
-    return Command(argv=("systemctl", "restart", "docker.service"), env=run.host.child_environment())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -12,65 +13,101 @@ from agent.host.paths import Paths
 from agent.report.record import Ending, ServiceLine
 from agent.report.words import amount
 from agent.run import Run
+from agent.stages.fetching import Fetched
 from agent.stages.health import Deployed
-from agent.steps import apply as applying
+from agent.stages.values import Values
 from agent.steps import (
+    images,
     release,
     stage,
+    state,
 )
+from agent.steps import journal as journals
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import COMMON
 from agent.steps.compose import Model
-from agent.steps.fingerprints import Difference, Fingerprints
+from agent.steps.fingerprints import Difference
+from agent.steps.prune import prune
 from agent.steps.stage import Staged
-from agent.steps.state import Release, State
+from agent.steps.state import Failed, Release, State
 
 Outcome = Literal["verified", "unchanged"]
 VERIFIED: Outcome = "verified"
 UNCHANGED: Outcome = "unchanged"
 
 
+def attempt_of(run: Run, loaded: Bootstrap, fetched: Fetched, *, kept: State, values: Values, model: Model) -> Release:
+    """The release that this deploy will be when it is verified; its number and services come then."""
+    current = kept.current
+    bundle = kept.files_of(loaded.role, COMMON) if fetched.staged is None else fetched.staged.files
+    references, digests = images.identities(run.engine, model)
+    return Release(
+        number=0,
+        role=loaded.role,
+        slug=fetched.slug or (current.slug if current else ""),
+        ref=loaded.ref,
+        tag=loaded.tag,
+        bundle=stage.digest_of(bundle),
+        images={},
+        verified_at="",
+        values=values.fingerprints,
+        references=references,
+        digests=digests,
+        irreversible=values.manifest.irreversible,
+    )
+
+
 def keep_release(
     run: Run,
-    loaded: Bootstrap,
-    slug: str | None,
+    attempt: Release,
     kept: State,
     *,
     staged: Staged | None,
     deployed: Deployed,
-    values: Fingerprints,
+    changes: Mapping[str, tuple[str, str]],
 ) -> State:
-    """Record what was seen healthy, remove what only the former bundle brought, and images that nobody needs."""
-    paths = run.host.paths
+    """Record what was seen healthy, after removing what only the former bundle brought."""
+    paths, journal = run.host.paths, kept.journal
     with run.step("record", "recording the release") as step:
-        tops = {loaded.role, COMMON}
-        others = {path: file for path, file in kept.applied.items() if path.partition("/")[0] not in tops}
-        bundle = dict(kept.applied) if staged is None else dict(staged.files)
-        made = Release(
-            number=0,
-            role=loaded.role,
-            slug=slug or (kept.current.slug if kept.current else ""),
-            ref=loaded.ref,
-            tag=loaded.tag,
-            bundle=stage.digest_of(bundle),
+        if staged is not None:
+            files.remove_below(paths.services, staged.removed)
+            kept = replace(
+                kept, applied={path: file for path, file in kept.applied.items() if path not in set(staged.removed)}
+            )
+        made = replace(
+            attempt,
             images={item.service: item.container.image for item in deployed.health if item.container},
             verified_at=run.host.clock.now().isoformat(timespec="seconds"),
-            values=values,
         )
-        if staged is not None:
-            applying.remove(staged.removed, paths.services)
-        kept = release.record(
-            paths.state, replace(kept, applied={**others, **bundle}), made, paths.role(loaded.role) / ".ecr-tag"
-        )
+        kept = release.record(paths.state, replace(kept, bootstrap=changes), made, paths.role(made.role) / ".ecr-tag")
+        if journal is not None:
+            journals.seal(journal, paths.state)
+        journals.forget(paths.state, _needed(kept))
         step.detail = f"release {kept.current.number}" if kept.current else ""
     return kept
+
+
+def _needed(kept: State) -> set[int]:
+    """Numbers of releases whose contents are kept; 0 is what was on the host before the first."""
+    numbers = {item.number for item in kept.releases}
+    return numbers | {0} if 1 in numbers else numbers
+
+
+def keep_failure(run: Run, attempt: Release, failure: AgentError) -> None:
+    """Remember that this very release failed and was taken back, so that no reboot tries it again."""
+    kept, _ = state.load(run.host.paths.state, None)
+    if kept.failed is not None and kept.failed.release.same_as(attempt):
+        return  # with what was said of it the first time
+    at = run.host.clock.now().isoformat(timespec="seconds")
+    failed = Failed(release=attempt, at=at, cause=run.redactor.clean(failure.cause))
+    state.save(run.host.paths.state, replace(kept, failed=failed))
 
 
 def prune_images(run: Run, model: Model, kept: State) -> None:
     """Remove unused images of this project; a failure here is told, it does not undo a verified deploy."""
     with run.step("prune", "removing unused images") as step:
         try:
-            gone = release.prune(run.engine, kept, model.images)
+            gone = prune(run.engine, kept, model.images)
         except AgentError as error:
             step.detail = "failed"
             run.warn("prune.failed", f"{error}; next: {error.next_step}")
@@ -101,9 +138,11 @@ def ending(outcome: Outcome, kept: State, deployed: Deployed, difference: Differ
 
 
 def service_lines(deployed: Deployed) -> list[ServiceLine]:
-    """The services for the summary: state, and what was done to their container."""
+    """The services for the summary: state, what was done to their container, and why it was replaced."""
     lines = []
     for item in deployed.health:
         what = deployed.actions.get(item.container.name, "unchanged") if item.container else ""
+        if what == "recreated" and deployed.reasons.get(item.service):
+            what += f": {deployed.reasons[item.service]}"
         lines.append(ServiceLine(item.service, item.state, what))
     return lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from agent.aws.parameters import Parameters
 from agent.aws.secrets import Secrets
 from agent.errors import AgentError, HostError, combine
@@ -20,6 +22,26 @@ from agent.variables import lookup, resolve
 from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
 from agent.variables.resolve import Resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """The values of one deploy, what they were resolved from, and how they differ from those of the current release."""
+
+    manifest: Manifest
+    found: Lookups
+    resolution: Resolution
+    fingerprints: Fingerprints
+    difference: Difference
+
+
+def resolve_values(
+    run: Run, loaded: Bootstrap, cloud: Cloud, *, kept: State, parsed: Manifest, found: Lookups
+) -> Values:
+    """Resolve every variable, or name all that cannot be, and compare with the current release."""
+    resolution = settle(run, loaded, cloud, parsed, found)
+    taken, difference = compare_values(run, kept, resolution)
+    return Values(manifest=parsed, found=found, resolution=resolution, fingerprints=taken, difference=difference)
 
 
 def look_up(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest) -> Lookups:
@@ -65,7 +87,7 @@ def weigh(
 def _asked(run: Run) -> str:
     """What the values have cost: `, 45 calls, 310 ms`."""
     asked = [step for step in run.recorder.steps if step.name == "values"]
-    return "".join(f", {amount(step.costs.calls, 'call')}, {1000 * (step.seconds or 0):.0f} ms" for step in asked)
+    return "".join(f", {amount(step.costs.calls, 'call')}, {1000 * (step.seconds or 0):.0f} ms" for step in asked[-1:])
 
 
 def compare_values(run: Run, kept: State, resolution: Resolution) -> tuple[Fingerprints, Difference]:

@@ -7,30 +7,56 @@ container may still mount them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from agent.errors import HostError
 from agent.host import files
 from agent.steps.stage import Staged
-from agent.steps.state import BundleFile
+
+# Up to so many files each is made durable before its rename. For more the disk would be busy for seconds; a power loss
+# then may leave an empty file, which the next run finds by its content.
+DURABLE_FILES = 256
 
 
-def apply(staged: Staged, services: Path, record: Callable[[Mapping[str, BundleFile]], None]) -> None:
-    """Move every added or changed file to its place below `services`.
+def in_the_way(staged: Staged) -> tuple[str, ...]:
+    """Of the files that the new bundle lacks, those that cannot wait.
 
-    What is in the way of any of them is a `HostError` before the first move. `record` is called with all files that the
-    bundle has, before the first move too: after a crash the next run compares contents with that record and fetches
-    what does not match.
+    A new file is where their folder is, or a new folder where one of them is.
     """
+    new = (*staged.added, *staged.changed)
+    folders = {"/".join(parts[:depth]) for path in new if (parts := path.split("/")) for depth in range(1, len(parts))}
+    names = set(new)
+    return tuple(
+        path for path in staged.removed if path in folders or any(str(parent) in names for parent in Path(path).parents)
+    )
+
+
+def check(staged: Staged, services: Path) -> None:
+    """Raise `HostError` for what is in the way of the new files and no bundle brought: a link, a file, a folder."""
+    cleared = set(in_the_way(staged))
+    for path in (*staged.added, *staged.changed):
+        _expect_folders(services, files.parents_below(services, path), cleared)
+        _expect_no_folder(services, path, cleared)
+    for path in staged.folders:
+        _expect_folders(services, [*files.parents_below(services, path), services / path], cleared)
+
+
+def apply(staged: Staged, services: Path) -> None:
+    """Move every added or changed file to its place below `services`; `check` and a journal come first."""
     paths = (*staged.added, *staged.changed)
-    for path in paths:
-        _refuse_obstacles(services, path)
-    record(staged.files)
+    files.remove_below(services, in_the_way(staged))
+    if len(paths) <= DURABLE_FILES:
+        for path in paths:
+            with files.naming(f"writing {services / path}"):
+                files.sync_file(staged.folder / path)
     folders: set[Path] = set()
+    for path in staged.folders:
+        for folder in (*files.parents_below(services, path), services / path):
+            files.make_folder(folder, 0o755)
     for path in paths:
         target = services / path
-        for folder in _folders_above(services, path):
+        for folder in files.parents_below(services, path):
             files.make_folder(folder, 0o755)
         with files.naming(f"replacing {target}"):
             (staged.folder / path).replace(target)
@@ -40,44 +66,28 @@ def apply(staged: Staged, services: Path, record: Callable[[Mapping[str, BundleF
             files.sync_folder(folder)
 
 
-def _folders_above(services: Path, path: str) -> list[Path]:
-    """The folders between `services` and the file, the outermost first."""
-    depth = path.count("/")
-    return list((services / path).parents[:depth])[::-1]
-
-
-def _refuse_obstacles(services: Path, path: str) -> None:
-    """A link or a file where a folder has to be is an error, never followed; so is a folder in the file's place."""
-    for folder in _folders_above(services, path):
+def _expect_folders(services: Path, folders: Iterable[Path], cleared: Collection[str]) -> None:
+    """A link or a file where a folder has to be is an error, never followed."""
+    for folder in folders:
+        if str(folder.relative_to(services)) in cleared and not folder.is_symlink():
+            continue
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise HostError(
                 f"making the folder {folder}",
                 "a link or a file is in the way" if not folder.is_symlink() else f"it is a link to {folder.readlink()}",
                 "remove it, or move what it points to into its place, then run it again",
             )
+
+
+def _expect_no_folder(services: Path, path: str, cleared: Collection[str]) -> None:
+    """A folder in a file's place is an error, unless all in it goes with the former bundle."""
     target = services / path
-    if target.is_dir() and not target.is_symlink():
+    if not target.is_dir() or target.is_symlink():
+        return
+    entries = [item for item in target.rglob("*") if item.is_symlink() or not item.is_dir()]
+    if not entries or any(str(item.relative_to(services)) not in cleared for item in entries):
         raise HostError(
             f"replacing {target}",
             "the bundle brings a file of this name, the host has a folder",
             "move the folder away, then run it again",
         )
-
-
-def remove(paths: tuple[str, ...], services: Path) -> None:
-    """Remove files that a former bundle brought and the new one lacks, and folders that this leaves empty.
-
-    What an operator has removed already, or put a link or a folder in the place of, is left as it is.
-    """
-    for path in paths:
-        target, folders = services / path, _folders_above(services, path)
-        if any(folder.is_symlink() or not folder.is_dir() for folder in folders):
-            continue
-        with files.naming(f"removing {target}"):
-            if target.is_symlink() or not target.is_dir():
-                target.unlink(missing_ok=True)
-            # Not the outermost: the role's own folder and `common` stay.
-            for folder in folders[:0:-1]:
-                if any(folder.iterdir()):
-                    break
-                folder.rmdir()

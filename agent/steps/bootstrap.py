@@ -6,7 +6,7 @@ import difflib
 import stat
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.errors import BootstrapError
@@ -30,7 +30,8 @@ KEY_PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 KEYS = (*KEY_PAIR, "AWS_SESSION_TOKEN")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 # What a manifest may count on when no bootstrap file is at hand to look into (`check` on a laptop).
-DOCUMENTED = frozenset((*REQUIRED, *KEYS, *PROXIES, "DB_MASTER_SECRET_ARN", "CONFIG_SLUG"))
+OPTIONAL = ("DB_MASTER_SECRET_ARN", "CONFIG_SLUG", "CONFIG_MAX_OBJECTS", "CONFIG_MAX_BYTES")
+DOCUMENTED = frozenset((*REQUIRED, *KEYS, *PROXIES, *OPTIONAL))
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ class Bootstrap:
     def slug(self) -> str | None:
         """CONFIG_SLUG, None when it is not set."""
         return self.variables.get("CONFIG_SLUG") or None
+
+    def changed(self, changes: Mapping[str, str]) -> Bootstrap:
+        """The same file as it would read with other values for some names."""
+        return replace(self, variables={**self.variables, **changes})
 
     def secrets(self) -> Iterator[Secret]:
         """What no log may show: the AWS keys, and passwords in proxy addresses."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+_NUMBER = (r"0*[1-9][0-9]{0,17}", "must be a whole number above 0, in digits alone")
 _SHAPES = {
     "SERVER_ROLE": (
-        r"[A-Za-z0-9][A-Za-z0-9._-]*",
-        "must be one folder name of letters, digits, `.`, `_`, `-` (it is a part of paths and keys)",
+        r"(?!common$)[A-Za-z0-9][A-Za-z0-9._-]*",
+        "must be one folder name of letters, digits, `.`, `_`, `-` (it is a part of paths and keys), and not `common`",
     ),
     "AWS_REGION": (r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}", "must be a region such as eu-central-1"),
     "ECR_REGISTRY": (
@@ -19,6 +20,8 @@ _SHAPES = {
     "CONFIG_BUCKET": (r"(?!s3:)[^\s/][^\s]*(?<!/)", "must be a bucket's name, without `s3://` and without slashes"),
     "CONFIG_REF": (r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[^\s]+(?<!/)", "must be a ref, without a slash at its ends"),
     "CONFIG_SLUG": (r"(?!\.{1,2}$)[^\s/]+", "must be one part of a key, without slashes"),
+    "CONFIG_MAX_OBJECTS": _NUMBER,
+    "CONFIG_MAX_BYTES": _NUMBER,
     # Parameter Store takes only these in a path.
     "NAMESPACE": (
         r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*",

@@ -1,6 +1,7 @@
-"""What the host remembers between runs: the files that bundles brought, and the releases that were verified.
+"""What the host remembers between runs: files that bundles brought, verified releases, the open transaction.
 
-It lies below `/var/lib/delphi-agent` (0700).
+It lies below `/var/lib/delphi-agent` (0700). It is one document, replaced as a whole: what belongs together is never
+seen half.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.errors import HostError
+from agent.errors import HostError, StateBroken
 from agent.host import files
 from agent.steps import fingerprints
 from agent.steps.fingerprints import Fingerprints
@@ -57,60 +58,139 @@ class Release:
 
     def same_as(self, other: Release) -> bool:
         """True when both would start the same thing, as far as values can be compared."""
-        plain = replace(self, number=0, verified_at="", values=None)
-        difference = fingerprints.compare(self.values, other.values)
-        return plain == replace(other, number=0, verified_at="", values=None) and not difference.any
+        return _bare(self) == _bare(other) and not fingerprints.compare(self.values, other.values).any
+
+    def starts_like(self, other: Release) -> bool:
+        """True when both bring the same files and images: with today's values, both would start the same thing."""
+        mine = (self.role, self.bundle, self.tag, self.references)
+        return mine == (other.role, other.bundle, other.tag, other.references)
 
     def shown(self) -> dict[str, object]:
         """What status and log tell of it."""
-        return {name: value for name, value in asdict(self).items() if name != "values"}
+        return {name: value for name, value in asdict(self).items() if name not in {"values", "digests"}}
+
+
+def _bare(release: Release) -> Release:
+    return replace(release, number=0, verified_at="", values=None, digests={})
+
+
+@dataclass(frozen=True)
+class Original:
+    """What was in a file's place before the transaction: kept below `releases/N/replaced`, or nothing at all.
+
+    `was` is what was recorded of it when a bundle had brought it.
+    """
+
+    stored: bool
+    mode: int
+    was: BundleFile | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """The way back to release `release` (0: to before the first one), open until another release is verified.
+
+    While `applying`, the live tree may be a mix of two bundles.
+    """
+
+    release: int
+    applying: bool
+    originals: Mapping[str, Original]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A release that was started, was not seen healthy, and was taken back: not to be tried again unasked."""
+
+    release: Release
+    at: str
+    cause: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not."""
+    """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not.
+
+    `bootstrap` is what a verified release has still to write to the bootstrap file: name, old and new value.
+    """
 
     instance_id: str
     applied: Mapping[str, BundleFile] = field(default_factory=dict)
     releases: tuple[Release, ...] = ()
+    journal: Journal | None = None
+    failed: Failed | None = None
+    bootstrap: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def current(self) -> Release | None:
         """The release that was verified last."""
         return self.releases[-1] if self.releases else None
 
+    def files_of(self, *tops: str) -> dict[str, BundleFile]:
+        """The applied files below these folders of /opt/services."""
+        return {path: file for path, file in self.applied.items() if path.partition("/")[0] in tops}
+
 
 def load(folder: Path, instance_id: str | None) -> tuple[State, str | None]:
-    """The kept state, and a line for the operator when it came from another instance (None: whichever made it).
+    """The kept state, and a line for the operator when something was dropped (None: any instance's will do).
 
     On an image that was made of a booted host the releases are another host's verdicts: they are dropped. The list of
-    files that bundles brought stays, or files that a new bundle lacks would never be removed.
+    files that bundles brought stays, or files that a new bundle lacks would never be removed. What cannot be read is
+    a `HostError`; what is no state `StateBroken`, from which `set_aside` is the way out.
     """
     path = folder / "state.json"
     try:
-        document = json.loads(path.read_bytes())
-        state = State(
-            instance_id=document["instance_id"],
-            applied={item["path"]: BundleFile(**item) for item in document["applied"]},
-            releases=tuple(_release(item) for item in document["releases"]),
-        )
+        state = _read(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return State(instance_id=instance_id or ""), None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HostError(
+    except OSError as error:
+        raise HostError(f"reading {path}", error.strerror or str(error), "run it as root") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateBroken(
             f"reading {path}",
             f"{type(error).__name__}: {error}",
-            f"move it away (`mv {path} {path}.broken`) and run it again: files that a former bundle brought will stay",
+            f"run `delphi-agent init` as root: it moves the file to {path}.broken and goes on without it",
         ) from error
     if instance_id is not None and state.instance_id != instance_id:
         text = f"the state in {folder} came from {state.instance_id}, this is {instance_id}: its verdicts are dropped"
-        return replace(state, instance_id=instance_id, releases=()), text
+        return replace(state, instance_id=instance_id, releases=(), failed=None, bootstrap={}), text
     return state, None
+
+
+def set_aside(folder: Path) -> Path:
+    """Move a state that cannot be read out of the way, so that a boot is not stopped by it; returns where to."""
+    path = folder / "state.json"
+    aside = folder / "state.json.broken"
+    with files.naming(f"moving {path} away"):
+        path.replace(aside)
+    return aside
+
+
+def _read(document: Mapping[str, Any]) -> State:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']}, this version of the agent knows {SCHEMA}")
+    journal, failed = document.get("journal"), document.get("failed")
+    return State(
+        instance_id=document["instance_id"],
+        applied={item["path"]: BundleFile(**item) for item in document["applied"]},
+        releases=tuple(_release(item) for item in document["releases"]),
+        journal=None if journal is None else _journal(journal),
+        failed=None if failed is None else Failed(**{**failed, "release": _release(failed["release"])}),
+        bootstrap={name: (old, new) for name, (old, new) in (document.get("bootstrap") or {}).items()},
+    )
 
 
 def _release(item: Mapping[str, Any]) -> Release:
     values = item.get("values")
     return Release(**{**item, "values": Fingerprints(**values) if values else None})
+
+
+def _journal(item: Mapping[str, Any]) -> Journal:
+    originals = {
+        path: Original(**{**entry, "was": BundleFile(**entry["was"]) if entry["was"] else None})
+        for path, entry in item["originals"].items()
+    }
+    return Journal(release=item["release"], applying=item["applying"], originals=originals)
 
 
 def save(folder: Path, state: State) -> None:
@@ -121,5 +201,8 @@ def save(folder: Path, state: State) -> None:
         "instance_id": state.instance_id,
         "applied": [asdict(item) for _, item in sorted(state.applied.items())],
         "releases": [asdict(item) for item in state.releases[-KEEP_RELEASES:]],
+        "journal": asdict(state.journal) if state.journal else None,
+        "failed": asdict(state.failed) if state.failed else None,
+        "bootstrap": dict(state.bootstrap),
     }
     files.write_json(folder / "state.json", document, 0o600)

@@ -101,8 +101,8 @@ def test_its_manifest_fields_are_those_of_the_code() -> None:
 
 
 def _sample(kind: str) -> str:
-    (text,) = [block.text for block in blocks() if block.kind == kind]
-    return text
+    """Its blocks of this kind, which are parts of one file."""
+    return "\n".join(block.text for block in blocks() if block.kind == kind)
 
 
 def test_its_samples_work_together(tmp_path: Path) -> None:
@@ -148,12 +148,16 @@ def test_files_that_it_names_are_there() -> None:
     assert [word for word in sorted(named) if not (CHECKOUT / word).exists()] == []
 
 
+# Steps that a first boot of the example does not take: it goes back to nothing, and its bundle declares no checks.
+NOT_ON_A_FIRST_BOOT = {"checks", "images", "persist", "services", "undo"}
+
+
 def test_its_picture_shows_a_whole_run_of_today() -> None:
     shown = "".join(text for text in ET.parse(PICTURE).getroot().itertext())
     steps = set(re.findall(r"✓\s*([a-z-]+)", shown))
 
     assert f"]({PICTURE.relative_to(CHECKOUT)})" in README
-    assert steps == step_names()
+    assert steps == step_names() - NOT_ON_A_FIRST_BOOT
     assert "seen healthy" in shown
 
 

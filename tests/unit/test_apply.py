@@ -1,29 +1,31 @@
-"""Staging and applying: against a model, with random bundles, and with the traps written out."""
+"""Applying what was staged: against a model, with random bundles, and with the traps written out."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
+import sys
 import tempfile
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.aws.s3 import RemoteObject
-from agent.errors import AwsError, DeadlineExceeded, HostError
+from agent.errors import HostError
+from agent.host import files
 from agent.host.clock import Deadline, SystemClock
 from agent.host.paths import Paths
 from agent.steps import apply as applying
-from agent.steps import bundle
-from agent.steps.bundle import Listing
-from agent.steps.stage import DOWNLOADS, Staged, digest_of, discard, stage
-from agent.steps.state import BundleFile
+from agent.steps import bundle, state
+from agent.steps import journal as journals
+from agent.steps import release as releases
+from agent.steps.journal import Edit
+from agent.steps.stage import Staged, digest_of, discard, stage
+from agent.steps.state import Release, State
 from tests.unit.fakes import FakeBucket
 
 BASE = "deployments/acme/main/"
@@ -39,42 +41,70 @@ LOCALS = st.dictionaries(
 )
 
 
+RELEASE = Release(
+    number=0, role="api", slug="acme", ref="main", tag="v1", bundle="", images={}, verified_at="2026-01-02T03:04:05Z"
+)
+
+
 class World:
     """A host and a bucket; `deploy` is what a run does with a bundle."""
 
     def __init__(self, root: Path) -> None:
         self.paths = Paths(root)
         self.bucket = FakeBucket()
-        self.applied: dict[str, BundleFile] = {}
-        self.recorded: list[set[str]] = []
+        self.kept = State(instance_id="i-1")
+        self.edits: list[Edit] = []
 
     def upload(self, tree: Tree) -> None:
         self.bucket.objects = {f"{BASE}api/vars.yaml": b"service: api"}
         self.bucket.objects |= {f"{BASE}{path}": content for path, content in tree.items()}
         self.bucket.downloaded.clear()
 
-    def listing(self) -> Listing:
-        return bundle.find(self.bucket, "acme", "main", "api")
-
-    def stage(self, deadline: Deadline | None = None) -> Staged:
-        clock = SystemClock()
+    def stage(self) -> Staged:
         return stage(
-            self.listing(),
+            bundle.find(self.bucket, "acme", "main", "api"),
             self.bucket,
             self.paths,
-            applied=self.applied,
-            deadline=deadline or Deadline.after(clock, 20),
+            applied=self.kept.applied,
+            deadline=Deadline.after(SystemClock(), 20),
             tell=lambda _, __: None,
         )
 
     def apply(self, staged: Staged) -> None:
-        applying.apply(staged, self.paths.services, lambda files: self.recorded.append(set(files)))
-        self.applied = {**self.applied, **staged.files}
+        """The calls of `apply_bundle`, which has the step around them."""
+        services = self.paths.services
+        applying.check(staged, services)
+        paths = (*staged.added, *staged.changed, *staged.removed)
+        journal, edits = journals.begin(self.kept, paths, services, self.paths.state)
+        self.edits = list(edits)
+        self.save(applied={**self.kept.applied, **staged.files}, journal=journal)
+        applying.apply(staged, services)
+        self.save(journal=replace(journal, applying=False))
 
     def verified(self, staged: Staged) -> None:
-        applying.remove(staged.removed, self.paths.services)
-        self.applied = dict(staged.files)
+        """The calls of `keep_release`."""
+        files.remove_below(self.paths.services, staged.removed)
+        journal = self.kept.journal
+        applied = {path: file for path, file in self.kept.applied.items() if path not in staged.removed}
+        self.kept = replace(self.kept, applied=applied)
+        number = self.kept.current.number if self.kept.current else 0
+        release = replace(RELEASE, number=number, bundle=digest_of(staged.files))
+        self.kept = releases.record(self.paths.state, self.kept, release, self.file("api/.ecr-tag"))
+        if journal is not None:
+            journals.seal(journal, self.paths.state)
         discard(self.paths.staging)
+
+    def undo(self) -> None:
+        self.kept = journals.undo(self.kept, self.paths.services, self.paths.state)
+        state.save(self.paths.state, self.kept)
+
+    def save(self, **changes: Any) -> None:  # noqa: ANN401 - fields of State, each of its own type
+        self.kept = replace(self.kept, **changes)
+        state.save(self.paths.state, self.kept)
+
+    def restart(self) -> None:
+        """What the next process knows."""
+        self.kept, _ = state.load(self.paths.state, "i-1")
 
     def deploy(self, tree: Tree) -> Staged:
         self.upload(tree)
@@ -84,7 +114,10 @@ class World:
         return staged
 
     def live(self) -> dict[str, bytes]:
-        return tree_of(self.paths.services, skip=self.paths.staging)
+        """The live files, without the tag that the agent itself writes."""
+        found = tree_of(self.paths.services, skip=self.paths.staging)
+        found.pop("api/.ecr-tag", None)
+        return found
 
     def plant(self, tree: Tree) -> None:
         for path, content in tree.items():
@@ -142,100 +175,12 @@ def test_any_bundle_over_any_other_gives_the_new_one_and_leaves_the_files_of_the
         assert {f"{BASE}{path}" for path in changed | (set(new) - set(old))} == set(world.bucket.downloaded)
 
 
-@settings(deadline=None, max_examples=40)
-@given(tree=BUNDLES, local=LOCALS)
-def test_the_same_bundle_again_fetches_nothing_and_changes_nothing(tree: Tree, local: Tree) -> None:
-    with tempfile.TemporaryDirectory() as root:
-        world = World(Path(root))
-        world.deploy(tree)
-        world.plant(local)
-        again = world.deploy(tree)
-
-        assert not again.differs
-        assert (again.fetched, again.received, world.bucket.downloaded) == (0, 0, [])
-        assert {**VARS, **tree, **local} == world.live()
-
-
-@settings(deadline=None, max_examples=40)
-@given(tree=BUNDLES, local=LOCALS)
-def test_the_staged_tree_shows_what_the_live_one_will_be(tree: Tree, local: Tree) -> None:
-    with tempfile.TemporaryDirectory() as root:
-        world = World(Path(root))
-        world.plant(local)
-        world.upload(tree)
-        staged = world.stage()
-        for path, content in {**VARS, **tree, **local}.items():
-            assert content == (staged.folder / path).read_bytes()
-
-
-@settings(deadline=None, max_examples=40)
-@given(old=BUNDLES, new=BUNDLES, edits=st.lists(st.sampled_from([b"one", b"two", b"edited"]), max_size=3))
-def test_discarding_a_staged_tree_never_changes_a_live_file(old: Tree, new: Tree, edits: list[bytes]) -> None:
-    # Staged files are other names (hard links) of live ones: to erase or truncate one would ruin the live file.
-    with tempfile.TemporaryDirectory() as root:
-        world = World(Path(root))
-        world.deploy(old)
-        world.plant(dict(zip(old, edits, strict=False)))
-        before = world.live()
-        world.upload(new)
-        world.stage()
-        discard(world.paths.staging)
-
-        assert before == world.live()
-        assert not world.paths.staging.exists()
-
-
-def test_an_unchanged_file_is_staged_as_another_name_of_the_live_one(world: World) -> None:
-    world.deploy({"api/a": b"one"})
-    staged = world.stage()
-
-    assert world.file("api/a").samefile(staged.folder / "api/a")
-
-
-def test_discarding_does_not_follow_the_links_to_files_of_the_host(world: World) -> None:
-    world.deploy({"api/a": b"one"})
-    world.plant({"api/data/db": b"precious", "api/tls/key.pem": b"precious"})
-    staged = world.stage()
-    assert (staged.folder / "api/data/db").read_bytes() == b"precious"
-    discard(staged.folder)
-
-    assert world.file("api/data/db").read_bytes() == b"precious"
-    assert world.file("api/tls/key.pem").read_bytes() == b"precious"
-
-
-def test_a_change_of_equal_size_and_time_is_fetched(world: World) -> None:
-    world.deploy({"api/a": b"one"})
-    os.utime(world.file("api/a"), (0, 0))
-    staged = world.deploy({"api/a": b"two"})
-
-    assert staged.changed == ("api/a",)
-    assert world.file("api/a").read_bytes() == b"two"
-
-
-def test_a_live_file_that_somebody_edited_is_fetched_again(world: World) -> None:
-    world.deploy({"api/a": b"one"})
-    world.plant({"api/a": b"eno"})
-    staged = world.deploy({"api/a": b"one"})
-
-    assert staged.changed == ("api/a",)
-    assert world.file("api/a").read_bytes() == b"one"
-
-
 def test_a_live_file_with_another_mode_is_put_right(world: World) -> None:
     world.deploy({"api/a": b"one"})
     world.file("api/a").chmod(0o666)
     world.deploy({"api/a": b"one"})
 
     assert mode(world.file("api/a")) == 0o644
-
-
-def test_a_live_file_that_is_gone_is_fetched_again(world: World) -> None:
-    world.deploy({"api/a": b"one"})
-    world.file("api/a").unlink()
-    staged = world.deploy({"api/a": b"one"})
-
-    assert staged.added == ("api/a",)
-    assert world.file("api/a").read_bytes() == b"one"
 
 
 def test_a_live_link_where_a_file_belongs_is_replaced_and_not_written_through(world: World, tmp_path: Path) -> None:
@@ -250,14 +195,6 @@ def test_a_live_link_where_a_file_belongs_is_replaced_and_not_written_through(wo
     assert outside.read_bytes() == b"not ours"
 
 
-def test_a_file_of_a_former_host_set_up_without_a_record_is_fetched(world: World) -> None:
-    world.plant({"api/a": b"one"})
-    staged = world.deploy({"api/a": b"one"})
-
-    assert staged.changed == ("api/a",)
-    assert world.bucket.downloaded.count(f"{BASE}api/a") == 1
-
-
 def test_a_file_that_the_new_bundle_lacks_goes_only_after_the_release_is_verified(world: World) -> None:
     world.deploy({"api/a": b"one", "api/conf/b": b"two"})
     world.upload({"api/a": b"one"})
@@ -270,13 +207,6 @@ def test_a_file_that_the_new_bundle_lacks_goes_only_after_the_release_is_verifie
     assert not world.file("api/conf").exists()
 
 
-def test_a_removed_file_is_not_in_the_staged_tree(world: World) -> None:
-    world.deploy({"api/docker-compose.override.yaml": b"{}"})
-    world.upload({})
-
-    assert not (world.stage().folder / "api/docker-compose.override.yaml").exists()
-
-
 def test_a_folder_that_still_holds_a_file_of_the_host_stays(world: World) -> None:
     world.deploy({"api/conf/b": b"two"})
     world.plant({"api/conf/local": b"mine"})
@@ -287,14 +217,14 @@ def test_a_folder_that_still_holds_a_file_of_the_host_stays(world: World) -> Non
 
 def test_the_folder_of_the_role_stays_when_it_is_empty(world: World) -> None:
     world.plant({"api/a": b"one"})
-    applying.remove(("api/a",), world.paths.services)
+    files.remove_below(world.paths.services, ("api/a",))
 
     assert world.file("api").is_dir()
 
 
 def test_removing_what_an_operator_has_already_removed_with_its_folder_does_nothing(world: World) -> None:
     world.plant({"api/x": b""})
-    applying.remove(("api/conf/deep/b", "api/conf/c"), world.paths.services)
+    files.remove_below(world.paths.services, ("api/conf/deep/b", "api/conf/c"))
 
     assert world.live() == {"api/x": b""}
 
@@ -305,7 +235,7 @@ def test_removing_follows_no_link_that_took_the_place_of_a_folder(world: World, 
     (outside / "b").write_bytes(b"not ours")
     world.plant({"api/x": b""})
     world.file("api/conf").symlink_to(outside)
-    applying.remove(("api/conf/b",), world.paths.services)
+    files.remove_below(world.paths.services, ("api/conf/b",))
 
     assert (outside / "b").read_bytes() == b"not ours"
 
@@ -327,63 +257,6 @@ def test_modes_do_not_depend_on_the_umask(world: World) -> None:
 
     assert [mode(world.file(path)) for path in ("api/init.sh", "api/conf/y", "common/deep/z")] == [0o755, 0o644, 0o644]
     assert [mode(world.file(path)) for path in ("api", "api/conf", "common/deep")] == [0o755] * 3
-
-
-def test_the_staged_tree_is_for_nobody_else(world: World) -> None:
-    world.upload({})
-
-    assert mode(world.stage().folder) == 0o700
-
-
-def test_a_left_over_env_file_is_not_shown_to_compose(world: World) -> None:
-    world.plant({"api/.env": b"SECRET=1", "api/sub/.env": b"SECRET=1", "api/.ecr-tag": b"v1"})
-    world.upload({})
-    staged = world.stage()
-
-    assert not (staged.folder / "api/.env").exists()
-    assert not (staged.folder / "api/.ecr-tag").exists()
-
-
-def test_a_staged_tree_that_a_killed_run_left_is_thrown_away(world: World) -> None:
-    world.paths.staging.mkdir(parents=True)
-    (world.paths.staging / "api").write_bytes(b"a file where a folder will be")
-    world.deploy({"api/a": b"one"})
-
-    assert world.file("api/a").read_bytes() == b"one"
-
-
-def test_a_link_in_the_place_of_the_staging_folder_is_refused(world: World, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "x").write_bytes(b"not ours")
-    world.paths.services.mkdir(parents=True)
-    world.paths.staging.symlink_to(outside)
-    world.upload({})
-
-    with pytest.raises(HostError, match="removing"):
-        world.stage()
-    assert (outside / "x").read_bytes() == b"not ours"
-
-
-def test_all_files_of_the_bundle_are_recorded_before_the_first_one_is_moved(world: World) -> None:
-    world.upload({"api/a": b"one"})
-    staged = world.stage()
-    seen: list[dict[str, bytes]] = []
-    applying.apply(staged, world.paths.services, lambda _: seen.append(world.live()))
-
-    assert seen == [{}]
-
-
-def test_a_run_killed_in_the_middle_of_applying_is_finished_by_the_next(world: World) -> None:
-    world.deploy({"api/a": b"one", "api/b.sh": b"two"})
-    world.upload({"api/a": b"ONE", "api/b.sh": b"TWO"})
-    staged = world.stage()
-    # The record is written, one of two files is moved, then the process is gone.
-    world.applied = {**world.applied, **staged.files}
-    (staged.folder / "api/a").replace(world.file("api/a"))
-    world.deploy({"api/a": b"ONE", "api/b.sh": b"TWO"})
-
-    assert world.live() == {**VARS, "api/a": b"ONE", "api/b.sh": b"TWO"}
 
 
 def test_a_link_in_the_place_of_a_folder_is_never_followed(world: World, tmp_path: Path) -> None:
@@ -411,106 +284,212 @@ def test_a_file_of_the_host_in_the_way_is_told_before_anything_changes(world: Wo
         world.apply(staged)
     assert before == world.live()
     assert caught.value.exit_status == 74
-    assert world.recorded[1:] == []
+    assert world.kept.journal is None
 
 
-def test_progress_counts_every_file_once_up_to_all(world: World) -> None:
-    world.deploy({f"api/{number}": b"x" for number in range(5)})
-    world.upload({f"api/{number}": b"x" if number < 5 else b"y" for number in range(20)})
-    told: list[tuple[int, int]] = []
-    stage(
-        world.listing(),
-        world.bucket,
-        world.paths,
-        applied=world.applied,
-        deadline=Deadline.after(SystemClock(), 20),
-        tell=lambda done, whole: told.append((done, whole)),
-    )
+# --- the way back
 
-    assert [(done, 21) for done in range(6, 22)] == told
+SWAPPED = st.sampled_from(["api/x", "api/x/y", "api/x/y/z", "common/x", "common/x/y", "api/w"])
 
 
-def test_what_was_fetched_is_counted_in_objects_and_bytes(world: World) -> None:
-    world.upload({"api/a": b"12345", "common/b": b"123"})
-    staged = world.stage()
-
-    assert (staged.fetched, staged.received) == (3, 8 + len(VARS["api/vars.yaml"]))
+def without_clashes(paths: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in paths.items() if not any(other.startswith(f"{path}/") for other in paths)}
 
 
-def test_a_failing_download_is_told_and_no_live_file_has_changed(world: World) -> None:
+SWAPPING = st.dictionaries(SWAPPED, CONTENTS, max_size=4).map(without_clashes)
+
+
+@settings(deadline=None, max_examples=80)
+@given(old=BUNDLES, new=BUNDLES, old_swapped=SWAPPING, new_swapped=SWAPPING, local=LOCALS)
+def test_undoing_gives_back_every_byte_and_mode_whatever_the_new_bundle_was(
+    old: Tree, new: Tree, old_swapped: Tree, new_swapped: Tree, local: Tree
+) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        world = World(Path(root))
+        world.deploy({**old, **old_swapped})
+        world.plant(local)
+        before = snapshot(world)
+        world.upload({**new, **new_swapped})
+        world.apply(world.stage())
+        assert {**VARS, **new, **new_swapped}.items() <= world.live().items()
+        world.undo()
+
+        assert before == snapshot(world)
+        assert world.stage().removed == tuple(sorted({*old, *old_swapped} - {*new, *new_swapped}))
+
+
+def snapshot(world: World) -> dict[str, tuple[bytes, int]]:
+    return {path: (data, mode(world.file(path))) for path, data in world.live().items()}
+
+
+def test_a_file_that_becomes_a_folder_and_a_folder_that_becomes_a_file_are_swapped(world: World) -> None:
+    world.deploy({"api/x": b"one", "api/y/z": b"two"})
+    world.deploy({"api/x/a": b"three", "api/y": b"four"})
+
+    assert world.live() == {**VARS, "api/x/a": b"three", "api/y": b"four"}
+
+
+def test_a_folder_with_a_file_of_the_host_does_not_become_a_file(world: World) -> None:
+    world.deploy({"api/y/z": b"two"})
+    world.plant({"api/y/key.pem": b"mine"})
+    world.upload({"api/y": b"four"})
+
+    with pytest.raises(HostError, match="the host has a folder"):
+        world.apply(world.stage())
+    assert world.live() == {**VARS, "api/y/z": b"two", "api/y/key.pem": b"mine"}
+
+
+def test_a_file_that_somebody_edited_is_overwritten_and_its_content_is_kept_and_named(world: World) -> None:
+    world.deploy({"api/a": b"one", "api/b": b"two"})
+    world.plant({"api/a": b"edited"})
+    world.deploy({"api/a": b"one", "api/b": b"two"})
+
+    assert world.live()["api/a"] == b"one"
+    assert [(edit.path, edit.kept.read_bytes()) for edit in world.edits] == [("api/a", b"edited")]
+    assert world.edits[0].kept == world.paths.state / "releases/1/replaced/api/a"
+    assert mode(world.edits[0].kept) == 0o600
+
+
+def test_each_of_several_edits_is_kept(world: World) -> None:
     world.deploy({"api/a": b"one"})
-    before = world.live()
-    world.upload({"api/a": b"two", "api/bad": b"x"})
-    world.bucket.broken[f"{BASE}api/bad"] = AwsError("reading it", "it broke", "run it again")
+    for edit in (b"first", b"second", b"third"):
+        world.plant({"api/a": edit})
+        world.deploy({"api/a": b"one"})
 
-    with pytest.raises(AwsError, match="it broke"):
-        world.stage()
-    assert before == world.live()
-
-
-def test_a_full_disk_while_downloading_is_an_error_of_the_host(world: World) -> None:
-    world.upload({"api/bad": b"x"})
-    world.bucket.broken[f"{BASE}api/bad"] = OSError(28, "No space left on device")
-
-    with pytest.raises(HostError, match="No space left on device") as caught:
-        world.stage()
-    assert "free some space" in caught.value.next_step
+    kept = journals.folder(world.paths.state, 1) / "api"
+    assert {path.read_bytes() for path in kept.iterdir()} == {b"first", b"second", b"third"}
 
 
-def test_a_download_that_hangs_does_not_keep_the_run_past_its_deadline(world: World) -> None:
-    world.upload({"api/a": b"x"})
+def test_a_file_of_the_scripts_that_differs_is_kept_when_the_first_bundle_replaces_it(world: World) -> None:
+    world.plant({"api/a": b"by the scripts"})
+    world.deploy({"api/a": b"one"})
 
-    class Hanging(FakeBucket):
-        """Never gives an object."""
-
-        def download(self, item: RemoteObject, path: Path) -> str:
-            threading.Event().wait(30)
-            raise AssertionError("unreachable")
-
-    hanging = Hanging(world.bucket.objects)
-    began = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match="syncing the bundle"):
-        stage(
-            world.listing(),
-            hanging,
-            world.paths,
-            applied={},
-            deadline=Deadline.after(SystemClock(), 0.1),
-            tell=lambda _, __: None,
-        )
-    assert time.monotonic() - began < 2
+    assert [(edit.path, edit.kept.read_bytes()) for edit in world.edits] == [("api/a", b"by the scripts")]
 
 
-def test_objects_are_downloaded_side_by_side_but_not_all_at_once(world: World) -> None:
-    world.upload({f"api/{number:03}": b"x" for number in range(40)})
-    lock, under_way, most = threading.Lock(), [0], [0]
+def test_a_link_that_took_the_place_of_a_file_is_put_back_as_a_link(world: World, tmp_path: Path) -> None:
+    world.deploy({"api/a": b"one"})
+    world.file("api/a").unlink()
+    world.file("api/a").symlink_to(tmp_path / "elsewhere")
+    world.upload({"api/a": b"two"})
+    world.apply(world.stage())
+    world.undo()
 
-    class Slow(FakeBucket):
-        """Counts how many downloads are under way."""
-
-        def download(self, item: RemoteObject, path: Path) -> str:
-            with lock:
-                under_way[0] += 1
-                most[0] = max(most[0], under_way[0])
-            time.sleep(0.005)
-            with lock:
-                under_way[0] -= 1
-            return super().download(item, path)
-
-    world.bucket = Slow(world.bucket.objects)
-    world.stage()
-
-    assert 1 < most[0] <= DOWNLOADS
+    assert world.file("api/a").readlink() == tmp_path / "elsewhere"
 
 
-FILE = BundleFile("api/a", "etag", 3, hashlib.sha256(b"one").hexdigest(), 0o644)
+def test_after_two_failed_deploys_the_way_still_leads_to_the_verified_release(world: World) -> None:
+    world.deploy({"api/a": b"good", "api/b": b"good"})
+    for tree in ({"api/a": b"bad"}, {"api/a": b"worse", "api/c": b"new"}):
+        world.upload(tree)
+        world.apply(world.stage())
+        discard(world.paths.staging)
+    world.undo()
+
+    assert world.live() == {**VARS, "api/a": b"good", "api/b": b"good"}
 
 
-def test_the_digest_of_a_bundle_depends_on_paths_contents_and_modes_and_on_nothing_else() -> None:
-    base = digest_of({"api/a": FILE})
-    other = BundleFile("api/a", "other etag", 4, FILE.sha256, 0o644)
+def test_an_edit_of_a_failed_release_is_kept_too(world: World) -> None:
+    world.deploy({"api/a": b"good"})
+    world.upload({"api/a": b"bad"})
+    world.apply(world.stage())
+    discard(world.paths.staging)
+    world.plant({"api/a": b"hot fix"})
+    world.upload({"api/a": b"better"})
+    world.apply(world.stage())
 
-    assert base == digest_of({"api/a": other})
-    assert len({base, digest_of({"api/b": FILE}), digest_of({}), digest_of({"api/a": FILE, "api/b": FILE})}) == 4
-    assert base != digest_of({"api/a": BundleFile("api/a", "etag", 3, FILE.sha256, 0o755)})
-    assert digest_of({"a": FILE, "b": FILE}) == digest_of({"b": FILE, "a": FILE})
+    assert [edit.kept.read_bytes() for edit in world.edits] == [b"hot fix"]
+    world.undo()
+    assert world.live()["api/a"] == b"good"
+
+
+# --- killed at every boundary
+
+_CHANGING = frozenset(
+    {
+        "os.rename",
+        "os.link",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.chmod",
+        "os.symlink",
+        "os.truncate",
+        "shutil.copyfile",
+    }
+)
+
+
+def run_until(boundary: int, work: Callable[[], None]) -> bool:
+    """Run `work` in a process that dies, as by SIGKILL, before its change number `boundary`; true if it had so many."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] != 0
+    seen = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in _CHANGING or writes:
+            seen += 1
+            if seen == boundary:
+                os._exit(9)
+
+    code = 1
+    try:
+        sys.addaudithook(hook)
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+OLD = {"api/a": b"old", "api/b": b"old", "api/gone": b"old", "api/x": b"a file", "common/c": b"old"}
+NEW = {"api/a": b"new", "api/b": b"old", "api/x/deep": b"a folder", "api/more": b"new", "common/c": b"new"}
+HOST = {"api/tls/key.pem": b"mine", "common/data": b"mine"}
+
+
+def test_a_run_killed_before_any_of_its_changes_is_undone_or_goes_on_and_ends_the_same() -> None:
+    boundary = 0
+    alive = True
+    while alive:
+        boundary += 1
+        with tempfile.TemporaryDirectory() as root:
+            world = World(Path(root))
+            world.deploy(OLD)
+            world.plant(HOST)
+            world.upload(NEW)
+            staged = world.stage()
+
+            def deploy(world: World = world, staged: Staged = staged) -> None:
+                world.apply(staged)
+                world.verified(staged)
+
+            alive = run_until(boundary, deploy)
+            world.restart()
+            if world.kept.journal is not None and world.kept.journal.applying:
+                world.undo()
+                assert world.live() == {**VARS, **OLD, **HOST}, boundary
+            world.deploy(NEW)
+            assert world.live() == {**VARS, **NEW, **HOST}, boundary
+            assert world.kept.journal is None
+    # So many places it can be killed at: the test would be worth nothing if the hook saw none.
+    assert boundary > 30
+
+
+def test_a_run_killed_while_it_undoes_is_undone_by_the_next() -> None:
+    boundary = 0
+    alive = True
+    while alive:
+        boundary += 1
+        with tempfile.TemporaryDirectory() as root:
+            world = World(Path(root))
+            world.deploy(OLD)
+            world.plant(HOST)
+            world.upload(NEW)
+            world.apply(world.stage())
+            alive = run_until(boundary, world.undo)
+            world.restart()
+            world.undo()
+            assert world.live() == {**VARS, **OLD, **HOST}, boundary
+    assert boundary > 10

@@ -27,6 +27,8 @@ TABLE = {
     errors.BugError: 70,
     errors.LockHeld: 73,
     errors.HostError: 74,
+    errors.StateBroken: 74,
+    errors.RestoredError: 75,
     errors.DeployFailed: 76,
     errors.AccessDenied: 77,
     errors.BootstrapError: 78,

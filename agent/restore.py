@@ -1,0 +1,78 @@
+"""Going back to the last verified release after a deploy that was not seen healthy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.errors import AgentError, RestoredError
+from agent.host.clock import Deadline
+from agent.report.record import Ending
+from agent.run import Options, Run, without_images
+from agent.stages.bundle import read_live_manifest, take_back
+from agent.stages.health import leave_alone, start
+from agent.stages.host import Cloud, log_in, write_docker_config
+from agent.stages.images import put_back_images
+from agent.stages.project import compare, label, open_project, read_model
+from agent.stages.release import service_lines
+from agent.stages.values import Values, look_up, settle
+from agent.steps import state
+from agent.steps.bootstrap import Bootstrap
+from agent.steps.state import Release
+
+# Of its own: a deploy that has used up the run's deadline is the one that most needs to be taken back.
+RESERVE_SECONDS = 120.0
+
+
+def take_back_files(run: Run) -> None:
+    """Put the bundle's files back that an open transaction has replaced; no container has seen the new ones."""
+    run.see_through()
+    kept, _ = state.load(run.host.paths.state, None)
+    if kept.journal is not None:
+        take_back(run, kept)
+
+
+def restore(
+    run: Run, bootstrap: Bootstrap, cloud: Cloud, *, values: Values, attempt: Release, failure: AgentError
+) -> Ending:
+    """Put files, tag, ref and images of the last verified release back, start it with today's values, see it healthy.
+
+    The ending has exit code 75 and tells `failure` with its evidence. Raises an `AgentError` when it cannot be done.
+    """
+    deadline = Deadline.after(run.host.clock, RESERVE_SECONDS)
+    run = replace(run, deadline=deadline, engine=run.engine.until(deadline), options=Options())
+    kept, _ = state.load(run.host.paths.state, None)
+    release = kept.current
+    assert release is not None  # noqa: S101 - the caller has seen to it
+    run.warn("restore.started", f"{failure}: going back to release {release.number} ({release.ref}, {release.tag})")
+    kept = take_back(run, kept)
+    bootstrap = bootstrap.changed({"CONFIG_REF": release.ref, "ECR_TAG": release.tag})
+    manifest = read_live_manifest(run, bootstrap)
+    # Asked again only where the manifest is another one: AWS may be what failed.
+    found = values.found if manifest == values.manifest else look_up(run, bootstrap, cloud, manifest)
+    resolution = settle(run, bootstrap, cloud, manifest, found)
+    project = open_project(run, bootstrap, resolution, None)
+    put_back_images(run, project, release, lambda: write_docker_config(run, log_in(run, bootstrap, cloud)))
+    run = without_images(run)
+    model = read_model(run, project)
+    project = label(run, project, model, kept)
+    seen = compare(run, project, model)
+    bring_up = leave_alone if seen.settled else start
+    deployed = bring_up(run, project, model, seen, manifest.checks)
+    changed = values.difference.names
+    today = f"; values that are not those of then: {', '.join(changed)}" if changed else ""
+    error = RestoredError(failure.doing, failure.cause, _NEXT, details=failure.details)
+    return Ending(
+        outcome="restored",
+        exit_code=error.exit_code,
+        text=f"release {release.number} ({release.ref}, tag {release.tag}) is back and every service was seen healthy;"
+        f" {attempt.ref}, tag {attempt.tag} is not deployed{today}",
+        errors=(error,),
+        release=release.shown(),
+        services=service_lines(deployed),
+    )
+
+
+_NEXT = (
+    "correct the bundle, the image or the values, and deploy again; the same release is not tried again unless"
+    " something changed or `--retry` is given"
+)

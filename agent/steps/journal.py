@@ -1,0 +1,167 @@
+"""The way back: what a transaction replaces is kept first, under its own name below `releases/N/replaced`.
+
+A link where that is possible: keeping costs no bytes, and the content cannot change any more once the live name is
+another file's. The first that was kept wins: after several failed attempts the way still leads to the verified release.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.host import files
+from agent.steps.state import BundleFile, Journal, Original, State
+
+
+def folder(state_folder: Path, release: int) -> Path:
+    """Where the files lie that were replaced after release `release`."""
+    return state_folder / "releases" / str(release) / "replaced"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A bundle's file (or a file in its place) that somebody changed on this host, and where its content is kept."""
+
+    path: str
+    kept: Path
+
+
+def begin(state: State, paths: Iterable[str], services: Path, state_folder: Path) -> tuple[Journal, tuple[Edit, ...]]:
+    """Keep what is now in the place of each of `paths`; the journal to record before the first of them changes.
+
+    The edits are those files whose content no bundle brought. Continues the journal that is open, if there is one.
+    """
+    opened = state.journal
+    release = opened.release if opened else state.current.number if state.current else 0
+    originals = dict(opened.originals) if opened else {}
+    store = folder(state_folder, release)
+    edits: list[Edit] = []
+    touched: set[Path] = set()
+    for path in paths:
+        live, was = services / path, state.applied.get(path)
+        with files.naming(f"keeping {live}"):
+            present = live.is_symlink() or live.is_file()
+            edited = present and not _is_as_recorded(live, was)
+            if path in originals and not edited:
+                continue
+            if not present:
+                originals.setdefault(path, Original(stored=False, mode=0, was=was))
+                continue
+            kept = store / path if path not in originals else _free_name(store / path)
+            _keep(live, kept)
+            touched.add(kept.parent)
+            originals.setdefault(path, Original(stored=True, mode=live.lstat().st_mode & 0o7777, was=was))
+        if edited:
+            edits.append(Edit(path, kept))
+    for parent in sorted(touched):
+        with files.naming(f"writing {parent}"):
+            files.sync_folder(parent)
+    return Journal(release=release, applying=True, originals=originals), tuple(edits)
+
+
+def _is_as_recorded(live: Path, was: BundleFile | None) -> bool:
+    return was is not None and not live.is_symlink() and files.sha256(live) == was.sha256
+
+
+def _keep(live: Path, kept: Path) -> None:
+    files.make_folder(kept.parent, 0o700)
+    if os.path.lexists(kept):
+        if _same(kept, live):
+            return  # a run was killed before it could record that it kept it
+        kept.replace(_free_name(kept))
+    try:
+        os.link(live, kept, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(live, kept, follow_symlinks=False)  # another file system, or one without links
+
+
+def _same(kept: Path, live: Path) -> bool:
+    if os.path.samestat(kept.lstat(), live.lstat()):
+        return True
+    plain = not kept.is_symlink() and not live.is_symlink()
+    return plain and kept.stat().st_size == live.stat().st_size and files.sha256(kept) == files.sha256(live)
+
+
+def _free_name(path: Path) -> Path:
+    """`file.~1~`, `file.~2~`, ... as GNU tools number backups."""
+    names = (path.with_name(f"{path.name}.~{number}~") for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def undo(state: State, services: Path, state_folder: Path) -> State:
+    """Put everything back that the open journal names; done again after a crash, it goes on where it was.
+
+    What it returns has no journal; to save it is the caller's part.
+    """
+    journal = state.journal
+    if journal is None:
+        return state
+    store, applied = folder(state_folder, journal.release), dict(state.applied)
+    added = [path for path, original in journal.originals.items() if not original.stored]
+    files.remove_below(services, added)
+    for path, original in journal.originals.items():
+        if original.stored:
+            _put_back(store / path, services, path, original.mode)
+        if original.was is None:
+            applied.pop(path, None)
+        else:
+            applied[path] = original.was
+    for parent in sorted({(services / path).parent for path in journal.originals}):
+        if parent.is_dir():
+            with files.naming(f"writing {parent}"):
+                files.sync_folder(parent)
+    return replace(state, applied=applied, journal=None)
+
+
+def _put_back(kept: Path, services: Path, path: str, mode: int) -> None:
+    live = services / path
+    with files.naming(f"putting {live} back"):
+        if not os.path.lexists(kept):
+            return  # put back already, by a run that did not live to say so
+        for parent in files.parents_below(services, path):
+            files.make_folder(parent, 0o755)
+        try:
+            kept.replace(live)
+        except OSError:
+            beside = live.with_name(".delphi-agent-undo")
+            beside.unlink(missing_ok=True)
+            shutil.copy2(kept, beside, follow_symlinks=False)
+            beside.replace(live)
+            kept.unlink()
+        if not live.is_symlink():
+            live.chmod(mode)
+
+
+def seal(journal: Journal, state_folder: Path) -> None:
+    """What was kept is now only a content to go back to: for root alone, as containers use other files now."""
+    store = folder(state_folder, journal.release)
+    for path, original in journal.originals.items():
+        kept = store / path
+        if original.stored and kept.is_file() and not kept.is_symlink():
+            with files.naming(f"changing the mode of {kept}"):
+                kept.chmod(0o600)
+
+
+def contents(state_folder: Path, path: str) -> Iterator[Path]:
+    """Every content of `path` that is kept, whichever release it belongs to."""
+    releases = state_folder / "releases"
+    if releases.is_dir():
+        for release in sorted(releases.iterdir()):
+            kept = release / "replaced" / path
+            if kept.is_file() and not kept.is_symlink():
+                yield kept
+
+
+def forget(state_folder: Path, needed: Collection[int]) -> None:
+    """Remove what is kept for releases that are not needed any more."""
+    releases = state_folder / "releases"
+    if not releases.is_dir():
+        return
+    for release in releases.iterdir():
+        if release.name.isdecimal() and int(release.name) not in needed:
+            with files.naming(f"removing {release}"):
+                shutil.rmtree(release)
