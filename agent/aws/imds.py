@@ -1,59 +1,68 @@
 """The instance metadata service, version 2 only, on a client of its own.
 
-Never through a proxy: `http.client` does not look at any proxy variable. The schema is pinned (`SCHEMA`); the token is
-asked for once and again when it is refused (401). With no endpoint configured, the IPv4 and the IPv6 address are asked
-at the same time and the first to give a token is used.
+Never through a proxy (`imds_wire`). The schema is pinned (`SCHEMA`); the token is asked for once and again when it is
+refused (401). With no endpoint configured, the IPv4 and the IPv6 address are asked at the same time and the first to
+give a token is used. What stands in the way is told by its cause: disabled, hop limit, no route, refused, failing.
 Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
 """
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import http.client
-import json
 import queue
+import re
 import threading
-import urllib.parse
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from agent.aws.session import Keys
+from agent.aws import imds_wire
+from agent.aws.imds_wire import Answer, Endpoint, NoAnswerError
 from agent.errors import ImdsError
 from agent.host import retry
-from agent.host.clock import Deadline
+from agent.host.clock import Clock, Deadline
 from agent.report import record
 from agent.secret import Secret
 
-ENDPOINTS = ("http://169.254.169.254", "http://[fd00:ec2::254]")
 SCHEMA = "2021-07-15"
 TOKEN_SECONDS = 21600
+# For one whole request. The service is on the same machine: a healthy one answers in milliseconds.
 ANSWER_SECONDS = 2.0
+HASTY_SECONDS = 0.5
 # Metadata can be absent for minutes after a start (cloud-init doubled its wait to 240 s after real misses).
 BUDGET_SECONDS = 240.0
-# A profile that was attached at launch shows up within seconds; none at all should not cost a boot minutes.
-ROLE_SECONDS = 15.0
 
-
-class _NoAnswerError(Exception):
-    """Worth another try: refused, timed out, or a server error."""
+_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
+_PASSING = frozenset({http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class _NotFoundError(Exception):
     """404."""
 
 
-class _NoRoleError(Exception):
-    """No instance profile yet."""
-
-
 class Imds:
-    """A client for one instance. Every method waits within the deadline that it is given."""
+    """A client for one instance; safe across threads. Every method waits within the deadline that it is given.
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        configured = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
-        self._endpoints: tuple[str, ...] = (configured,) if configured else ENDPOINTS
-        self._base = ""
-        self._token = Secret("")
+    `seconds` is the bound of one request. Raises `BootstrapError` when the configured endpoint cannot be one.
+    """
+
+    def __init__(self, variables: Mapping[str, str], seconds: float = ANSWER_SECONDS) -> None:
+        self._endpoints = imds_wire.endpoints(variables)
+        self._seconds = seconds
+        # Endpoint and token belong together, and a refresh in another thread replaces both at once.
+        self._door: tuple[Endpoint, Secret] | None = None
+        self.configured = bool(variables.get(imds_wire.CONFIGURED, "").strip())
+        """Whether somebody said where the service is: then it is there, whatever the firmware says."""
+        self.disabled = variables.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true"
+        """Whether somebody said that it must not be asked, in the words of the SDKs."""
+        self.ahead: dt.timedelta | None = None
+        """By how much this host's clock was ahead of the service's at the last answer; None when it has not said."""
+
+    def hasty(self) -> Imds:
+        """A client of the same service for what is only good to know: it gives up on a request after half a second."""
+        other = copy.copy(self)
+        other._seconds = HASTY_SECONDS  # noqa: SLF001 - it is one of this class
+        return other
 
     def wait(self, deadline: Deadline) -> None:
         """Return when the service has given a token; `ImdsError` with a diagnosis when it has not in time."""
@@ -63,157 +72,114 @@ class Imds:
             record.progress(waiting_for=f"IMDS ({error})")
 
         try:
-            retry.until(share, self._connect, on=(_NoAnswerError,), tell=tell)
-        except _NoAnswerError as error:
-            where = " and ".join(self._endpoints)
+            retry.until(share, lambda: self._connect(share.clock), on=(NoAnswerError,), tell=tell)
+        except NoAnswerError as error:
+            where = " and ".join(endpoint.url for endpoint in self._endpoints)
             raise ImdsError(
                 f"waiting for the instance metadata service at {where}",
                 f"no token within {share.seconds:.0f} s; the last try: {error}",
-                "on EC2: enable the metadata service (HttpEndpoint=enabled, HttpTokens=required) and look at the"
-                " host's routes and firewall; elsewhere: put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the"
-                " bootstrap file",
+                error.next_step,
             ) from error
 
     def get(self, path: str, deadline: Deadline) -> str | None:
         """The text at `path` (`meta-data/instance-id`), None when there is none (404)."""
         try:
-            return retry.until(deadline, lambda: self._read(path), on=(_NoAnswerError,))
+            return retry.until(deadline, lambda: self._read(path, deadline.clock), on=(NoAnswerError,))
         except _NotFoundError:
             return None
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             raise ImdsError(
-                f"reading {path} from the instance metadata service",
-                str(error),
-                "run it again; if it stays so, look at the host's routes and firewall for 169.254.169.254",
+                f"reading {path} from the instance metadata service", f"the last try: {error}", error.next_step
             ) from error
 
-    def role(self, deadline: Deadline) -> str:
-        """The name of the instance's role."""
-        share = deadline.share(ROLE_SECONDS)
-
-        def name() -> str:
-            listing = self.get("meta-data/iam/security-credentials/", share)
-            if not listing or not listing.strip():
-                raise _NoRoleError
-            return listing.strip().splitlines()[0]
-
-        try:
-            return retry.until(
-                share,
-                name,
-                on=(_NoRoleError,),
-                most=2.0,
-                tell=lambda _: record.progress(waiting_for="an instance profile"),
-            )
-        except _NoRoleError as error:
-            raise ImdsError(
-                "asking the instance metadata service for a role",
-                "no role is attached to this instance",
-                "attach an instance profile to the instance, or put AWS keys into the bootstrap file",
-            ) from error
-
-    def keys(self, role: str, deadline: Deadline) -> Keys:
-        """The role's temporary credentials."""
-        path = f"meta-data/iam/security-credentials/{role}"
-        text = self.get(path, deadline)
-        document = _json(text or "{}", path)
-        if document.get("Code") != "Success":
-            raise ImdsError(
-                f"reading the credentials of role {role} from the instance metadata service",
-                f"the service answers with code {document.get('Code', 'none')!r}",
-                "look at the role's trust policy: ec2.amazonaws.com must be allowed to assume it",
-            )
-        clock = deadline.clock.now()
-        if _time(document["Expiration"]) <= clock:
-            raise ImdsError(
-                f"reading the credentials of role {role} from the instance metadata service",
-                f"they expired at {document['Expiration']}, and this host's clock says {clock:%Y-%m-%dT%H:%M:%SZ}",
-                "see that the clock is right (`timedatectl`); when it is, wait a minute and run it again",
-            )
-        return Keys(
-            Secret(document["AccessKeyId"]),
-            Secret(document["SecretAccessKey"]),
-            Secret(document["Token"]),
-            document["Expiration"],
-        )
-
-    def _connect(self) -> None:
+    def _connect(self, clock: Clock) -> tuple[Endpoint, Secret]:
         """Ask every endpoint for a token at the same time; keep the first that gives one."""
-        answers: queue.SimpleQueue[tuple[str, str | Exception]] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[Endpoint, Answer | Exception]] = queue.SimpleQueue()
 
-        def ask(base: str) -> None:
+        def put(endpoint: Endpoint) -> None:
             try:
-                answers.put((base, _put_token(base)))
+                answers.put((endpoint, _put_token(endpoint, self._seconds)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the waiting thread must hear of it
-                answers.put((base, error))
+                answers.put((endpoint, error))
 
-        for base in self._endpoints:
-            threading.Thread(target=ask, args=(base,), name=f"imds {base}", daemon=True).start()
-        failures: dict[str, Exception] = {}
+        for endpoint in self._endpoints:
+            threading.Thread(target=put, args=(endpoint,), name=f"imds {endpoint.url}", daemon=True).start()
+        failures: dict[Endpoint, Exception] = {}
         for _ in self._endpoints:
-            base, answer = answers.get()
-            if isinstance(answer, str):
-                self._base, self._token = base, Secret(answer)
-                return
-            failures[base] = answer
-        raise failures[self._endpoints[0]]
+            endpoint, answer = answers.get()
+            if isinstance(answer, Answer):
+                self._compare_clocks(answer, clock)
+                self._door = (endpoint, Secret(answer.body))
+                return self._door
+            failures[endpoint] = answer
+        raise _verdict([failures[endpoint] for endpoint in self._endpoints])
 
-    def _read(self, path: str) -> str:
-        if not self._base:
-            self._connect()
-        status, body = _ask(self._base, "GET", f"/{SCHEMA}/{path}", {"X-aws-ec2-metadata-token": self._token.reveal()})
-        if status == http.HTTPStatus.UNAUTHORIZED:
-            self._connect()
-            raise _NoAnswerError("the token was refused (401) and renewed")
-        if status == http.HTTPStatus.NOT_FOUND:
+    def _read(self, path: str, clock: Clock) -> str:
+        answer = self._get(self._door or self._connect(clock), path)
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            answer = self._get(self._connect(clock), path)
+        self._compare_clocks(answer, clock)
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            raise NoAnswerError("the token is refused (401), a new one too", 3)
+        if answer.status == http.HTTPStatus.NOT_FOUND:
             raise _NotFoundError
-        if status != http.HTTPStatus.OK:
-            raise _NoAnswerError(f"HTTP {status}")
-        return body
+        if answer.status == http.HTTPStatus.FORBIDDEN:
+            raise _disabled(f"reading {path} from the instance metadata service")
+        if answer.status != http.HTTPStatus.OK:
+            raise imds_wire.of_status(answer.status, "")
+        return answer.body
+
+    def _get(self, door: tuple[Endpoint, Secret], path: str) -> Answer:
+        endpoint, token = door
+        headers = {"X-aws-ec2-metadata-token": token.reveal()}
+        return imds_wire.ask(endpoint, "GET", f"/{SCHEMA}/{path}", headers, self._seconds)
+
+    def _compare_clocks(self, answer: Answer, clock: Clock) -> None:
+        if answer.date is not None:
+            self.ahead = clock.now() - answer.date
 
 
-def _put_token(base: str) -> str:
-    status, body = _ask(base, "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
+def _put_token(endpoint: Endpoint, seconds: float) -> Answer:
+    doing = f"asking the instance metadata service at {endpoint.url} for a token"
+    headers = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
+    answer = imds_wire.ask(endpoint, "PUT", "/latest/api/token", headers, seconds)
+    status = answer.status
     if status == http.HTTPStatus.FORBIDDEN:
+        raise _disabled(doing)
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        raise imds_wire.of_status(status, " to the token request")
+    if status != http.HTTPStatus.OK or not _TOKEN.fullmatch(answer.body):
+        said = "no token" if status == http.HTTPStatus.OK else f"HTTP {status}"
         raise ImdsError(
-            f"asking the instance metadata service at {base} for a token",
-            "HTTP 403: the service is disabled for this instance",
-            "enable it: aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required",
+            doing,
+            f"{said} to the token request: what answers there is not EC2's metadata service, or has no version 2",
+            "on EC2: look for a proxy or an agent in between (kube2iam, kiam) and see that"
+            f" {imds_wire.CONFIGURED} is right; elsewhere: put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the"
+            " bootstrap file",
         )
-    if status != http.HTTPStatus.OK:
-        raise _NoAnswerError(f"HTTP {status} to the token request")
-    return body
+    return answer
 
 
-def _ask(base: str, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-    url = urllib.parse.urlsplit(base)
-    connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=ANSWER_SECONDS)
-    connected = False
-    try:
-        connection.connect()
-        connected = True
-        connection.request(method, f"{url.path}{path}", headers=dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
-    except TimeoutError as error:
-        hop = "; it accepts connections, so in a container the hop limit is too low" if connected else ""
-        raise _NoAnswerError(f"no answer within {ANSWER_SECONDS:.0f} s{hop}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _NoAnswerError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
+def _disabled(doing: str) -> ImdsError:
+    return ImdsError(
+        doing,
+        "HTTP 403: the service is disabled for this instance",
+        "enable it: aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required"
+        " --instance-id ID",
+    )
 
 
-def _json(text: str, path: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise ImdsError(
-            f"reading {path} from the instance metadata service", f"no JSON: {error}", "run it again"
-        ) from error
-    return document if isinstance(document, dict) else {}
+def _verdict(failures: Sequence[Exception]) -> Exception:
+    """Of what the endpoints failed with, the one to raise; the first one's decides whether another try is worth it.
+
+    An instance may have the service turned off at its IPv6 address alone: that is no reason not to wait for the other.
+    """
+    worst = max(failures, key=_weight)
+    if isinstance(worst, ImdsError) and isinstance(failures[0], NoAnswerError):
+        return NoAnswerError(worst.cause, 4, worst.next_step)
+    return worst
 
 
-def _time(text: str) -> dt.datetime:
-    """A time as IMDS writes it (`2026-01-01T00:00:00Z`)."""
-    return dt.datetime.fromisoformat(text)
+def _weight(failure: Exception) -> int:
+    """How much a failure says: an answer beats silence, silence beats an address that cannot be reached."""
+    return failure.weight if isinstance(failure, NoAnswerError) else 9

@@ -6,16 +6,19 @@ counted for the step that makes it.
 
 from __future__ import annotations
 
-import json
+import datetime as dt
+import math
 import threading
-import urllib.parse
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from agent.aws import proxying
+from agent.aws.attempts import Attempts
 from agent.aws.trust import authorities
+from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
-from agent.report import record
 from agent.secret import Secret
 
 if TYPE_CHECKING:
@@ -24,25 +27,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
 ATTEMPTS = 10
-# How often a call is made whose answers are cut off.
-CUT_OFF_ATTEMPTS = 4
+HASTY_SECONDS = 1.2
+HASTY_ATTEMPTS = 2
 # More connections do not pay on two cores.
 CONNECTIONS = 16
 
-_THROTTLES = frozenset(
-    {
-        "RequestLimitExceeded",
-        "SlowDown",
-        "Throttling",
-        "ThrottledException",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
+# Keys that were just renewed are not renewed for the next thread too.
+_RENEWED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,15 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Where the keys come from; `fetch` is called for the first and again before they expire."""
+    """Where the keys come from; `fetch` is called for the first and again before they expire.
+
+    `fetch` raises only `AgentError`: in the middle of a run it is called from within a call of the SDK. `account` is
+    the account that they belong to, where their source says it.
+    """
 
     source: str
     fetch: Callable[[], Keys] = field(repr=False)
+    account: str | None = None
 
 
 class AwsSession:
@@ -68,9 +69,23 @@ class AwsSession:
 
     `variables` are the bootstrap file's over the agent's own environment: like the scripts, which sourced the file,
     the agent honours AWS_ENDPOINT_URL*, AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT there.
+    A `hasty` one asks once more at most, and does not wait long: for who asks whether AWS can be reached at all.
+    No retry is begun whose pause may outlast `deadline`: then what AWS said last is told.
     """
 
-    def __init__(self, region: str, credentials: Credentials, proxies: Proxies, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        region: str,
+        credentials: Credentials,
+        proxies: Proxies,
+        variables: Mapping[str, str],
+        *,
+        hasty: bool = False,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._deadline = deadline
+        self._renewing, self._renewed = threading.Lock(), -math.inf
+        self._hasty = hasty
         self._region = region
         self._credentials = credentials
         self._proxies = proxies
@@ -95,6 +110,15 @@ class AwsSession:
         """The client of ECR in the registry's region."""
         return cast("ECRClient", self._client("ecr", region))
 
+    def anonymous_sts(self, config: object) -> object:
+        """A client of STS with what `config` (botocore's) adds: for calls that no keys sign."""
+        with self._lock:
+            return self._make("sts", self._region, config)
+
+    def sts(self) -> STSClient:
+        """The client of the Security Token Service in the region, not of the global one."""
+        return cast("STSClient", self._client("sts", self._region))
+
     def _client(self, service: str, region: str) -> object:
         # boto3 does not allow two clients of a session to be made at the same time.
         with self._lock:
@@ -102,27 +126,30 @@ class AwsSession:
                 self._clients[service, region] = self._make(service, region)
             return self._clients[service, region]
 
-    def _make(self, service: str, region: str) -> object:
+    def _make(self, service: str, region: str, more: object = None) -> object:
         from botocore.config import Config  # noqa: PLC0415 - 0.15 s that a run which ends before AWS need not pay
 
         config = Config(
             region_name=region,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=HASTY_SECONDS if self._hasty else CONNECT_SECONDS,
+            read_timeout=HASTY_SECONDS if self._hasty else READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": HASTY_ATTEMPTS if self._hasty else ATTEMPTS},
             max_pool_connections=CONNECTIONS,
-            proxies=self._proxy(service, region),
+            # Never None, or it would read the environment with Python's rules; see `proxying`.
+            proxies={},
             user_agent_extra="delphi-agent",
             use_fips_endpoint=self._flag("AWS_USE_FIPS_ENDPOINT"),
             use_dualstack_endpoint=self._flag("AWS_USE_DUALSTACK_ENDPOINT"),
         )
         session: Any = self._boto()
         client = session.client(
-            service, config=config, verify=authorities(self._variables), endpoint_url=self._endpoint(service)
+            service,
+            config=config if more is None else config.merge(cast("Config", more)),
+            verify=authorities(self._variables),
+            endpoint_url=self._endpoint(service),
         )
-        client.meta.events.register("response-received", _count)
-        if client.meta.service_model.metadata.get("protocol") == "json":
-            client.meta.events.register("needs-retry", _cut_off)
+        proxying.install(client, self._proxies)
+        Attempts(region, self._deadline, self._renew).watch(client)
         return cast("object", client)
 
     def _flag(self, name: str) -> bool | None:
@@ -132,12 +159,18 @@ class AwsSession:
         own = f"AWS_ENDPOINT_URL_{'SECRETS_MANAGER' if service == 'secretsmanager' else service.upper()}"
         return self._variables.get(own) or self._variables.get("AWS_ENDPOINT_URL") or None
 
-    def _proxy(self, service: str, region: str) -> dict[str, str]:
-        """What botocore is told: never None, or it would read the environment with Python's rules."""
-        url = urllib.parse.urlsplit(self._endpoint(service) or f"https://{service}.{region}.amazonaws.com")
-        tls = url.scheme == "https"
-        proxy = self._proxies.for_host(url.hostname or "", url.port or (443 if tls else 80), tls=tls)
-        return {} if proxy is None else {url.scheme: proxy.reveal()}
+    def _renew(self) -> bool:
+        """Have the next request signed with new keys, where keys can be had again; AWS said that these expired."""
+        import botocore.credentials  # noqa: PLC0415 - as boto3 below
+
+        held: Any = self._boto().get_credentials()
+        if not isinstance(held, botocore.credentials.RefreshableCredentials):
+            return False
+        with self._renewing:
+            if time.monotonic() - self._renewed > _RENEWED_SECONDS:
+                self._renewed = time.monotonic()
+                held._expiry_time = dt.datetime.now(dt.UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no call for it
+        return True
 
     def _boto(self) -> boto3.Session:
         if self._session is None:
@@ -171,41 +204,3 @@ def _sdk_credentials(credentials: Credentials) -> object:
     if first["expiry_time"] is None:
         return core.Credentials(first["access_key"], first["secret_key"], first["token"], method=credentials.source)
     return core.RefreshableCredentials.create_from_metadata(first, fetch, method=credentials.source)
-
-
-def _count(
-    response_dict: Mapping[str, Any] | None,
-    parsed_response: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    **_: object,
-) -> None:
-    """Count one attempt of a call, answered or not; botocore calls this for each."""
-    headers = (response_dict or {}).get("headers", {})
-    code = (parsed_response or {}).get("Error", {}).get("Code", "")
-    record.count(
-        record.Costs(
-            calls=1,
-            retries=int(context.get("retries", {}).get("attempt", 1) > 1),
-            throttled=int(code in _THROTTLES),
-            received=int(headers.get("content-length", 0) or 0),
-        )
-    )
-
-
-def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> float | None:
-    """Ask botocore to try again, after this many seconds, when a good answer is no JSON.
-
-    Its parser takes an answer that was cut off for an empty one, and a healthy project would be deployed with
-    defaults. When it stays so, an error is raised in its place.
-    """
-    if response is None or response[0].status_code >= 300:  # noqa: PLR2004 - what HTTP calls success is below
-        return None
-    try:
-        json.loads(response[0].content)
-    except ValueError:
-        if attempts < CUT_OFF_ATTEMPTS:
-            return 0.2 * attempts
-        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - loaded already when a call is made
-
-        raise ResponseStreamingError(error="the answer is cut off: it is no whole JSON document") from None
-    return None

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.aws import ecr
+from agent.aws import chain, ecr
 from agent.aws.ecr import Login
 from agent.aws.imds import Imds
 from agent.aws.session import AwsSession
-from agent.errors import HostError, StateBroken
+from agent.errors import BootstrapError, HostError, StateBroken
 from agent.host import leftovers, lock
 from agent.host.proxy import Proxies
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
+from agent.stages import first_values
 from agent.steps import (
     archive,
     bootstrap_change,
@@ -29,7 +30,6 @@ from agent.steps import (
     registry,
     state,
 )
-from agent.steps import bootstrap as bootstraps
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.identity import Identity
 from agent.steps.state import State
@@ -44,14 +44,23 @@ class Cloud:
     session: AwsSession
 
 
-def load_bootstrap(run: Run, path: Path | None = None) -> Bootstrap:
-    """Read and check the bootstrap file; from here on its secrets are taken out of everything that people read."""
+def load_bootstrap(run: Run, path: Path | None = None, *, writes: bool = False) -> Bootstrap:
+    """Read and check the bootstrap file; from here on its secrets are taken out of everything that people read.
+
+    With `writes` (only `init` does) an absent file is made from the instance's user data or tags, when they hold one.
+    """
+    own = path is None or path == run.host.paths.bootstrap
     path = path or run.host.paths.bootstrap
     with run.step("bootstrap", f"reading {path}") as step:
-        loaded = bootstraps.load(path, str(path))
+        source = first_values.supply(run, path, writes=writes) if own else ""
+        loaded = first_values.load(run, path, own=own)
         run.redactor.learn(loaded.secrets())
         step.detail = f"{path}: {amount(len(loaded.variables), 'variable')}"
+        if source:
+            step.detail += f", written from {source}"
     run.warn("bootstrap.warning", *loaded.warnings)
+    if own and not source:
+        run.warn("cloud-init.warning", *first_values.findings(run, path).warnings)
     return loaded
 
 
@@ -83,14 +92,17 @@ def _wait_for_other(who: str) -> None:
 
 
 def identify(run: Run, loaded: Bootstrap) -> Cloud:
-    """Find out who this instance is to AWS; waits for IMDS unless there are static keys."""
+    """Find out who this instance is to AWS; waits for IMDS only when its role is what counts."""
     # The scripts sourced the file: what it sets wins over the shell that the agent was started from.
     variables = {**run.host.environ, **loaded.variables}
-    imds = Imds(variables)
+    proxies = Proxies.of(loaded.variables)
     with run.step("identity", "finding out who this instance is") as step:
-        who = identity.establish(loaded, imds, run.host.paths, run.deadline)
+        imds = Imds(variables)
+        provided = None if loaded.keys else chain.find(variables, loaded.region, proxies)
+        who = identity.establish(loaded, imds, run.host.paths, run.deadline, provided)
         step.detail = who.text
-    session = AwsSession(loaded.region, who.credentials, Proxies.of(loaded.variables), variables)
+    run.warn("identity.warning", *who.warnings)
+    session = AwsSession(loaded.region, who.credentials, proxies, variables, deadline=run.deadline)
     return Cloud(identity=who, imds=imds, session=session)
 
 
@@ -111,11 +123,25 @@ def recall(run: Run, cloud: Cloud, *, repair: bool = False) -> State:
     return kept
 
 
-def finish_bootstrap(run: Run) -> None:
-    """Write to the bootstrap file what a verified release has still to write: its run was ended in between."""
-    with contextlib.suppress(HostError):
-        if state.load(run.host.paths.state, None)[0].bootstrap:
-            write_bootstrap(run)
+def finish_bootstrap(run: Run) -> dict[str, str]:
+    """Write to the bootstrap file what a verified release has still to write: its run was ended in between.
+
+    Returns what still cannot be written: the run goes by it all the same, or it would go back by itself.
+    """
+    try:
+        pending = state.load(run.host.paths.state, None)[0].bootstrap
+    except HostError:
+        return {}
+    if not pending:
+        return {}
+    try:
+        write_bootstrap(run)
+    except (HostError, BootstrapError) as error:
+        values = bootstrap_change.unwritten(run.host.paths.bootstrap, pending)
+        told = ", ".join(f"{name}={value}" for name, value in values.items())
+        run.warn("bootstrap.unwritten", f"{error}; deployed is {told}, and that is what this run goes by")
+        return values
+    return {}
 
 
 def write_bootstrap(run: Run) -> None:

@@ -11,8 +11,8 @@ from agent.report.words import amount
 from agent.run import Run
 from agent.stages.host import Cloud
 from agent.steps import (
+    addresses,
     fingerprints,
-    identity,
     state,
 )
 from agent.steps.bootstrap import Bootstrap
@@ -61,7 +61,7 @@ def look_up(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest) -> Look
 def detect(run: Run, loaded: Bootstrap, cloud: Cloud | None, parsed: Manifest) -> dict[str, str]:
     """Addresses that the manifest declares and the bootstrap file does not give."""
     wanted = {item.name for item in parsed.variables if not loaded.variables.get(item.name)}
-    return identity.addresses(wanted, cloud.identity, cloud.imds, run.deadline) if cloud else {}
+    return addresses.detect(wanted, cloud.identity, cloud.imds, run.deadline) if cloud else {}
 
 
 def settle(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest, found: Lookups) -> Resolution:

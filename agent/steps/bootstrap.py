@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import stat
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.errors import BootstrapError
+from agent.host import proxy
 from agent.secret import Secret
 from agent.shell import file as shell_file
-from agent.steps.bootstrap_shape import faults_of_shape
+from agent.steps.bootstrap_shape import faults_of_placeholders, faults_of_shape
 from agent.steps.names import ALLOWED_FROM_BOOTSTRAP, steers_the_host
 
 REQUIRED = (
@@ -30,7 +30,7 @@ KEY_PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 KEYS = (*KEY_PAIR, "AWS_SESSION_TOKEN")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 # What a manifest may count on when no bootstrap file is at hand to look into (`check` on a laptop).
-OPTIONAL = ("DB_MASTER_SECRET_ARN", "CONFIG_SLUG", "CONFIG_MAX_OBJECTS", "CONFIG_MAX_BYTES")
+OPTIONAL = ("DB_MASTER_SECRET_ARN", "CONFIG_SLUG", "CONFIG_MAX_OBJECTS", "CONFIG_MAX_BYTES", "AWS_ACCOUNT_ID")
 DOCUMENTED = frozenset((*REQUIRED, *KEYS, *PROXIES, *OPTIONAL))
 
 
@@ -119,14 +119,17 @@ class Bootstrap:
         for name in KEYS:
             if self.variables.get(name):
                 yield Secret(self.variables[name])
-        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-            for variant in (name, name.lower()):
-                yield from _passwords(self.variables.get(variant, ""))
+        yield from proxy.secrets(self.variables)
 
 
 def load(path: Path, display: str) -> Bootstrap:
     """Read and check the file; `display` is what messages call it. Raises `BootstrapError` with all its faults."""
     data, mode = _read(path, display)
+    return understand(data, mode, path, display)
+
+
+def understand(data: bytes, mode: int, path: Path, display: str) -> Bootstrap:
+    """The same for `data` that is not, or not yet, at `path`."""
     read = shell_file.parse(data, display)
     variables = read.values()
     # Names whose line is faulty, or hidden by an unclosed quote, are not also called missing.
@@ -137,6 +140,8 @@ def load(path: Path, display: str) -> Bootstrap:
         *(f"{display}: {_missing(name, variables)}" for name in missing),
         *(f"{display}: {fault}" for fault in _faults_of_keys(variables, read.seen)),
         *(f"{display}: {fault}" for fault in faults_of_shape(variables)),
+        *(f"{display}:{fault}" for fault in faults_of_placeholders(read.assignments, DOCUMENTED)),
+        *(f"{display}: {fault}" for fault in proxy.faults(variables)),
     ]
     if faults:
         raise BootstrapError(
@@ -188,12 +193,3 @@ def _warnings(variables: Mapping[str, str], mode: int, display: str) -> Iterator
     steering = sorted(name for name in variables if steers_the_host(name) and name not in ALLOWED_FROM_BOOTSTRAP)
     if steering:
         yield f"{display}: not passed on, since they steer the host's own tools: {', '.join(steering)}"
-
-
-def _passwords(url: str) -> Iterator[Secret]:
-    _, _, rest = url.rpartition("://")
-    credentials, at, _ = rest.rpartition("@")
-    password = credentials.partition(":")[2]
-    if at and password:
-        yield Secret(password)
-        yield Secret(urllib.parse.unquote(password))

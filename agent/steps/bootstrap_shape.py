@@ -1,9 +1,14 @@
-"""What a bootstrap value cannot look like; only what is certain to fail later, and then says so less clearly."""
+"""What a bootstrap value cannot look like; only what is certain to fail later, and then says so less clearly.
+
+Among it what a template left in: `<your-bucket>`, `CHANGEME`, `AKIA...`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+
+from agent.shell.file import Assignment
 
 _NUMBER = (r"0*[1-9][0-9]{0,17}", "must be a whole number above 0, in digits alone")
 _SHAPES = {
@@ -20,6 +25,7 @@ _SHAPES = {
     "CONFIG_BUCKET": (r"(?!s3:)[^\s/][^\s]*(?<!/)", "must be a bucket's name, without `s3://` and without slashes"),
     "CONFIG_REF": (r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[^\s]+(?<!/)", "must be a ref, without a slash at its ends"),
     "CONFIG_SLUG": (r"(?!\.{1,2}$)[^\s/]+", "must be one part of a key, without slashes"),
+    "AWS_ACCOUNT_ID": (r"[0-9]{12}", "must be the account's twelve digits"),
     "CONFIG_MAX_OBJECTS": _NUMBER,
     "CONFIG_MAX_BYTES": _NUMBER,
     # Parameter Store takes only these in a path.
@@ -36,3 +42,17 @@ def faults_of_shape(variables: Mapping[str, str]) -> Iterator[str]:
         value = variables.get(name)
         if value and not re.fullmatch(pattern, value):
             yield f"{name} {rule}"
+
+
+_PLACEHOLDER = re.compile(r"<[^<>]*>|change[-_ ]?me!?|[A-Za-z0-9/+_-]*(\.{3,}|…)", re.IGNORECASE)
+
+
+def faults_of_placeholders(assignments: Iterable[Assignment], names: Container[str]) -> Iterator[str]:
+    """`LINE: fault` for each of `names` whose last value was never filled in; never the value.
+
+    Other names are the bundle's: what is a placeholder to them, nobody can know here.
+    """
+    last = {assignment.name: assignment for assignment in assignments if assignment.name in names}
+    for name, assignment in last.items():
+        if _PLACEHOLDER.fullmatch(assignment.value):
+            yield f"{assignment.line}: {name} still has its placeholder; put the real value in"

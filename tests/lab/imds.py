@@ -95,10 +95,15 @@ class Imds:
         self._write({**self._state, "world": kept})
 
     def mode(self, mode: str) -> None:
-        """ok; hang (never answers); forbidden (403: disabled); unavailable:N (503 for the next N requests)."""
-        if mode.partition(":")[0] not in ("ok", "hang", "forbidden", "unavailable"):
+        """ok; hang (never answers); trickle (a byte of the body now and then); forbidden (403: disabled);
+        unavailable:N (503 for the next N requests)."""
+        if mode.partition(":")[0] not in ("ok", "hang", "trickle", "forbidden", "unavailable"):
             raise ValueError(mode)
         self._write({**self._state, "mode": mode, "generation": self._state["generation"] + 1})
+
+    def clock(self, ahead: float) -> None:
+        """How many seconds the service's clock is ahead of the machine's."""
+        self._write({**self._state, "clock": ahead})
 
     def hop_limit(self, hops: int) -> None:
         """1 keeps containers on a bridge out, 2 lets them in."""

@@ -12,6 +12,7 @@ request.
 
 from __future__ import annotations
 
+import email.utils
 import json
 import re
 import secrets
@@ -48,7 +49,9 @@ class MetadataService:
                 return Reply(0, reset=True)
         status, body, headers = self._answer(request, state)
         self._log(request, status)
-        return Reply(status, body.encode(), [("Content-Type", "text/plain"), ("Server", "EC2ws"), *headers], close=True)
+        date = email.utils.formatdate(time.time() + state.get("clock", 0), usegmt=True)
+        headers = [("Content-Type", "text/plain"), ("Date", date), ("Server", "EC2ws"), *headers]
+        return Reply(status, body.encode(), headers, close=True, pause=0.3 if state["mode"] == "trickle" else 0)
 
     def _answer(self, request: Request, state: dict[str, Any]) -> tuple[int, str, list[tuple[str, str]]]:
         if self._unavailable(state):

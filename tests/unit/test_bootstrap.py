@@ -183,7 +183,16 @@ def test_its_secrets_are_the_keys_and_the_passwords_of_proxies(tmp_path: Path) -
         HTTPS_PROXY="http://10.0.1.5:3128",
     )
 
-    assert {secret.reveal() for secret in bootstrap.secrets()} == {"AKIA", "hush", "p%40ss", "p@ss", "other"}
+    assert {secret.reveal() for secret in bootstrap.secrets()} == {
+        "AKIA",
+        "hush",
+        "p%40ss",
+        "p@ss",
+        "other",
+        "user:p%40ss",
+        "user:p@ss",
+        "user:other",
+    }
 
 
 def test_names_that_steer_the_host_are_named_in_a_warning(tmp_path: Path) -> None:

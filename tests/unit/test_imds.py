@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
+import shutil
+import socket
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from agent.aws import imds_facts, imds_role, imds_wire
 from agent.aws.imds import SCHEMA, Imds
-from agent.errors import AgentError, ImdsError
+from agent.errors import AgentError, BootstrapError, ImdsError
 from agent.host.clock import Deadline, SystemClock
 from agent.report.record import Recorder
 from tests.unit import children, fakes
@@ -63,7 +70,7 @@ class Racing(Imds):
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         super().__init__({})
-        self._endpoints = tuple(endpoints)
+        self._endpoints = tuple(imds_wire.endpoints({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url})[0] for url in endpoints)
 
 
 def client(url: str) -> Imds:
@@ -89,7 +96,7 @@ def test_the_token_is_asked_for_once() -> None:
         imds.wait(soon())
 
         assert imds.get("meta-data/instance-id", soon()) == "i-0123456789abcdef0"
-        assert imds.role(soon()) == "api-role"
+        assert imds_role.role(imds, soon()) == "api-role"
     assert service.tokens == 1
 
 
@@ -187,7 +194,7 @@ def test_no_role_is_told_after_a_short_wait_and_not_after_the_whole_deadline() -
     with Loopback(Service({})) as server:
         imds = client(server.url)
         with pytest.raises(ImdsError, match="no role is attached to this instance") as caught:
-            imds.role(clock.deadline(300))
+            imds_role.role(imds, clock.deadline(300))
 
     assert 5 < sum(clock.sleeps) <= 15
     assert "attach an instance profile" in caught.value.next_step
@@ -204,12 +211,12 @@ def test_a_role_that_shows_up_late_is_used() -> None:
             service.tree[ROLE] = "late-role"
 
     with Loopback(service) as server:
-        assert client(server.url).role(Attaching().deadline()) == "late-role"
+        assert imds_role.role(client(server.url), Attaching().deadline()) == "late-role"
 
 
 def test_the_keys_of_a_role_are_secrets_with_an_end() -> None:
     with Loopback(Service()) as server:
-        keys = client(server.url).keys("api-role", soon())
+        keys = imds_role.keys(client(server.url), "api-role", soon())
 
     assert (keys.access_key_id.reveal(), keys.secret_access_key.reveal()) == ("ASIAEXAMPLE", "c4naryV4lue")
     assert keys.session_token is not None
@@ -221,7 +228,7 @@ def test_the_keys_of_a_role_are_secrets_with_an_end() -> None:
 def test_keys_that_have_expired_are_refused_with_both_times() -> None:
     tree = {**TREE, f"{ROLE}api-role": json.dumps({**CREDENTIALS, "Expiration": "2001-01-02T09:00:00Z"})}
     with Loopback(Service(tree)) as server, pytest.raises(ImdsError, match="2001-01-02T09:00:00Z") as caught:
-        client(server.url).keys("api-role", soon())
+        imds_role.keys(client(server.url), "api-role", soon())
 
     assert "timedatectl" in caught.value.next_step
 
@@ -237,7 +244,7 @@ def test_keys_that_have_expired_are_refused_with_both_times() -> None:
 )
 def test_keys_that_are_no_success_are_told_with_the_code_and_without_the_answer(document: str, said: str) -> None:
     with Loopback(Service({f"{ROLE}api-role": document})) as server:
-        error = gave_up(client(server.url), lambda imds, deadline: imds.keys("api-role", deadline))
+        error = gave_up(client(server.url), lambda imds, deadline: imds_role.keys(imds, "api-role", deadline))
 
     assert said in error.cause
     assert "c4naryV4lue" not in f"{error} {error.next_step} {error.details}"
@@ -291,3 +298,254 @@ def test_who_waits_for_the_service_says_so() -> None:
         client(server.url).wait(clock.deadline())
 
     assert "progressed identity: -, IMDS (HTTP 500 to the token request)" in sink.lines
+
+
+# --- one request
+
+
+@contextlib.contextmanager
+def trickling_server(head: bytes, pause: float = 0.05) -> Iterator[str]:
+    """A server that sends `head` and then a byte now and then, for ever."""
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(head)
+                    while True:
+                        connection.sendall(b"x")
+                        time.sleep(pause)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Endless: ", b""],
+    ids=["body", "header", "status line"],
+)
+def test_an_answer_that_trickles_ends_with_the_bound_of_its_request(head: bytes) -> None:
+    began = time.monotonic()
+    with trickling_server(head) as url:
+        error = gave_up(client(url).hasty(), seconds=0)
+
+    assert time.monotonic() - began < 1.5
+    assert "no answer within" in error.cause
+
+
+def test_an_answer_without_an_end_is_not_read_for_ever() -> None:
+    with Loopback(lambda _: Reply(body=b"x" * (3 << 20))) as server:
+        assert "no token to the token request" in gave_up(client(server.url)).cause
+
+
+def test_what_speaks_no_http_is_told() -> None:
+    with trickling_server(b"220 mail.example.com ESMTP\r\n") as url:
+        assert "does not speak HTTP" in gave_up(client(url), seconds=0).cause
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_server_of_another_kind_is_told_at_once(status: int) -> None:
+    clock = FakeClock()
+    with Loopback(Service(token_status=status)) as server, pytest.raises(ImdsError) as caught:
+        client(server.url).wait(clock.deadline())
+
+    assert clock.sleeps == []
+    assert "is not EC2's metadata service" in caught.value.cause
+
+
+def test_a_page_in_place_of_a_token_is_not_sent_back_as_one() -> None:
+    with (
+        Loopback(lambda _: Reply(body=b"<html>\r\nlog in</html>")) as server,
+        pytest.raises(ImdsError, match="no token"),
+    ):
+        client(server.url).wait(soon())
+
+
+def test_a_token_that_is_refused_again_and_again_ends_with_the_deadline() -> None:
+    with Loopback(Service(refuse=10**6)) as server:
+        error = gave_up(client(server.url), lambda imds, deadline: imds.get("meta-data/instance-id", deadline))
+
+    assert "refused (401), a new one too" in error.cause
+
+
+def test_a_service_that_fails_is_told_with_its_status() -> None:
+    with Loopback(Service(token_status=503)) as server:
+        error = gave_up(client(server.url))
+
+    assert "HTTP 503 to the token request" in error.cause
+    assert "the service itself fails" in error.next_step
+
+
+def test_a_network_without_a_route_is_told() -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("this host does not let tests have a network of their own")
+    code = """
+        from agent.aws.imds import Imds
+        from agent.errors import ImdsError
+        from agent.host.clock import Deadline, SystemClock
+
+        try:
+            Imds({}).wait(Deadline.after(SystemClock(), 0))
+        except ImdsError as error:
+            print(error)
+    """
+    # A network that has nothing, not even a loopback interface: the real addresses lead nowhere.
+    done = subprocess.run(
+        [*alone, *children.command(code)],
+        cwd=children.PROJECT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "http://169.254.169.254 and http://[fd00:ec2::254]" in done.stdout
+    assert "there is no route to it" in done.stdout
+
+
+def test_of_two_failures_the_one_that_says_more_is_told() -> None:
+    with Loopback(Service(token_status=500)) as failing, Loopback(Service(token_status=403)) as disabled:
+        assert "HTTP 500" in gave_up(Racing((refusing_address(), failing.url))).cause
+        assert "403" in gave_up(Racing((failing.url, disabled.url))).cause
+
+
+def test_a_service_that_is_turned_off_at_its_second_address_is_waited_for_at_its_first() -> None:
+    service = Service(token_status=503)
+
+    class Mending(FakeClock):
+        """The first address works after the first wait."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            service.token_status = 200
+
+    with Loopback(service) as server, Loopback(Service(token_status=403)) as disabled:
+        Racing((server.url, disabled.url)).wait(Mending().deadline())
+
+    assert service.tokens == 1
+
+
+# --- the endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:port",
+        "http://127.0.0.1:0",
+        "http://[::1",
+        "http://",
+        "169.254.169.254",
+        "https://127.0.0.1",
+        "file:///etc/passwd",
+        "http://c4naryV4lue@127.0.0.1",
+        "http://127.0.0.1/?c4naryV4lue",
+        "http://127.0.0.1/a b",
+        "http://127.0.0.1/\r\nX: y",
+    ],
+)
+def test_an_endpoint_that_cannot_be_one_is_a_fault_of_the_configuration(endpoint: str) -> None:
+    with pytest.raises(BootstrapError) as caught:
+        client(endpoint)
+
+    assert caught.value.exit_status == 78
+    assert "AWS_EC2_METADATA_SERVICE_ENDPOINT" in caught.value.doing
+    assert "c4naryV4lue" not in f"{caught.value} {caught.value.next_step}"
+
+
+def test_an_endpoint_may_have_a_path() -> None:
+    service = Service()
+    with Loopback(
+        lambda request: service(Request(request.method, request.path.removeprefix("/imds"), request.headers, b""))
+    ) as server:
+        assert client(f"{server.url}/imds/").get("meta-data/instance-id", soon()) == "i-0123456789abcdef0"
+
+
+# --- role and keys
+
+
+def test_a_profile_without_a_role_is_told_by_its_name() -> None:
+    info = {"Code": "InstanceProfileNotFound", "InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/api"}
+    with Loopback(Service({"meta-data/iam/info": json.dumps(info)})) as server:
+        error = gave_up(client(server.url), imds_role.role)
+
+    assert "instance-profile/api is attached, and it gives no role (code 'InstanceProfileNotFound')" in error.cause
+
+
+def test_a_listing_that_is_no_role_is_not_asked_for() -> None:
+    with Loopback(Service({ROLE: "../../user-data"})) as server:
+        assert "no role's name" in gave_up(client(server.url), imds_role.role).cause
+
+    assert all("user-data" not in request.path for request in server.requests)
+
+
+@pytest.mark.parametrize("field", ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"])
+def test_keys_that_lack_a_field_are_told_with_its_name(field: str) -> None:
+    document = json.dumps({**CREDENTIALS, field: None})
+    with Loopback(Service({f"{ROLE}api-role": document})) as server:
+        error = gave_up(client(server.url), lambda imds, deadline: imds_role.keys(imds, "api-role", deadline))
+
+    assert error.cause == f"the answer is incomplete: {field}"
+
+
+def test_a_clock_that_is_wrong_is_told_with_how_much() -> None:
+    # The loopback server writes the real time on its answers; the fake clock is years away from it.
+    tree = {**TREE, f"{ROLE}api-role": json.dumps({**CREDENTIALS, "Expiration": "2001-01-02T09:00:00Z"})}
+    with Loopback(Service(tree)) as server:
+        imds = client(server.url)
+        error = gave_up(imds, lambda imds, deadline: imds_role.keys(imds, "api-role", deadline))
+
+    assert imds.ahead is not None
+    assert f"it is {imds_role.skew(imds)}" in error.cause
+    assert imds_role.skew(imds).endswith(" min behind the metadata service's")
+
+
+def test_keys_that_were_made_in_the_future_tell_a_slow_clock_where_no_answer_has_a_time() -> None:
+    imds = client("http://127.0.0.1:1")
+
+    assert imds_role.skew(imds) == ""
+    imds.ahead = dt.timedelta(minutes=-12)
+    assert imds_role.skew(imds) == "12 min behind the metadata service's"
+    imds.ahead = dt.timedelta(hours=3, minutes=2)
+    assert imds_role.skew(imds) == "3 h 2 min ahead of the metadata service's"
+    imds.ahead = dt.timedelta(seconds=30)
+    assert imds_role.skew(imds) == ""
+
+
+# --- facts
+
+
+def test_the_identity_document_gives_most_with_one_request() -> None:
+    document = {"instanceId": "i-0abc", "accountId": "123456789012", "region": "eu-west-1", "privateIp": 7}
+    with Loopback(Service({"dynamic/instance-identity/document": json.dumps(document)})) as server:
+        found = imds_facts.instance(client(server.url), soon())
+
+    assert (found.instance_id, found.account, found.region, found.private_ip) == (
+        "i-0abc",
+        "123456789012",
+        "eu-west-1",
+        "",
+    )
+    assert len(server.requests) == 2
+
+
+def test_tags_are_read_only_where_they_are_given_to_the_instance_and_only_the_wanted_ones() -> None:
+    tags = "meta-data/tags/instance"
+    tree = {f"{tags}/": "Name\ndelphi:ECR_TAG", f"{tags}/Name": "api-1", f"{tags}/delphi:ECR_TAG": "1.4.2"}
+    with Loopback(Service(tree)) as server:
+        assert imds_facts.tags(client(server.url), soon(), "delphi:") == {"delphi:ECR_TAG": "1.4.2"}
+        assert len(server.requests) == 3
+    with Loopback(Service()) as server:
+        assert imds_facts.tags(client(server.url), soon()) is None
+
+
+def test_what_an_instance_is_not_is_none() -> None:
+    with Loopback(Service()) as server:
+        assert imds_facts.lifecycle_state(client(server.url), soon()) is None
+        assert imds_facts.user_data(client(server.url), soon()) is None
