@@ -7,13 +7,15 @@ statement to add. Everything else is an `AwsError` (a later run may succeed). Wh
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
-import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agent.aws import unanswered
+from agent.aws.clock_skew import TOLERATED_SECONDS, in_words, skew
 from agent.errors import AccessDenied, AgentError, AwsError
 
 if TYPE_CHECKING:
@@ -27,26 +29,27 @@ _BAD_KEYS = frozenset(
     "AuthFailure IncompleteSignature InvalidAccessKeyId InvalidClientTokenId InvalidToken MissingAuthenticationToken "
     "MissingAuthenticationTokenException NotSignedUp UnrecognizedClientException".split()
 )
-_EXPIRED = frozenset("ExpiredToken ExpiredTokenException TokenRefreshRequired".split())
-_SKEWED = frozenset("InvalidSignatureException RequestExpired RequestTimeTooSkewed SignatureDoesNotMatch".split())
-_THROTTLED = frozenset(
+EXPIRED = frozenset("ExpiredToken ExpiredTokenException TokenRefreshRequired".split())
+_TOO_OLD = frozenset("RequestExpired RequestTimeTooSkewed".split())
+_SKEWED = _TOO_OLD | frozenset("InvalidSignatureException SignatureDoesNotMatch".split())
+THROTTLED = frozenset(
     "BandwidthLimitExceeded EC2ThrottledException LimitExceededException PriorRequestNotComplete "
     "ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled RequestThrottledException SlowDown "
     "Throttling ThrottledException ThrottlingException TooManyRequestsException".split()
 )
-_ELSEWHERE = frozenset(
+ELSEWHERE = frozenset(
     "AuthorizationHeaderMalformed IllegalLocationConstraintException PermanentRedirect TemporaryRedirect 301 307 "
     "OptInRequired".split()
 )
 _KEY = frozenset("DecryptionFailure InvalidKeyId KMSInvalidStateException KMS.DisabledException".split())
 _BROKEN = frozenset("InternalError InternalFailure InternalServerError InternalServiceError ServiceUnavailable".split())
+# What a proxy answers to a call without TLS that it has no password for.
+_PROXY = "407"
 _FIRST_SERVER_ERROR = 500
 
 _NEXT_STEPS = (
-    (_EXPIRED, "the credentials have expired; run it again (a role's are renewed), or put new static keys in"),
-    (_SKEWED, "set the host's clock (`timedatectl`, chrony); when it is right, the secret access key is wrong"),
-    (_THROTTLED, "AWS is throttling this account; wait a minute, then run it again"),
-    (_ELSEWHERE, "the thing lives in another region than AWS_REGION says, or the region is not enabled; correct it"),
+    (EXPIRED, "the credentials have expired; run it again (a role's are renewed), or put new static keys in"),
+    (THROTTLED, "AWS is throttling this account; wait a minute, then run it again"),
     (_KEY, "the KMS key of this value cannot be used: enable it, or encrypt the value under another key"),
 )
 
@@ -77,15 +80,25 @@ def is_denied(code: str) -> bool:
     return code in _DENIED
 
 
+def is_passing(code: str) -> bool:
+    """Whether an error of this code may be gone when asked again."""
+    return code in THROTTLED or code in _BROKEN
+
+
 def translate(error: BotoCoreError | ClientError, doing: str, action: str, resource: str) -> AgentError:
     """The error to raise instead; `action` (`ssm:GetParametersByPath`) and `resource` (an ARN) are what was asked."""
     from botocore.exceptions import ClientError as Refusal  # noqa: PLC0415 - loaded already when a call is made
 
     if not isinstance(error, Refusal):
-        return _not_answered(error, doing)
-    details = error.response.get("Error", {})
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return from_code(code_of(error), str(details.get("Message", "")), doing, action, resource, status=status)
+        return unanswered.translate(error, doing)
+    response: Mapping[str, Any] = error.response
+    code, details, metadata = code_of(error), response.get("Error", {}), response.get("ResponseMetadata", {})
+    if code in _SKEWED:
+        return _not_signed_well(response, doing)
+    if code in ELSEWHERE:
+        return _elsewhere(response, doing)
+    message, status = str(details.get("Message", "")), metadata.get("HTTPStatusCode", 0)
+    return from_code(code, message, doing, action, resource, status=status)
 
 
 def from_code(code: str, message: str, doing: str, action: str, resource: str, *, status: int = 0) -> AgentError:
@@ -100,12 +113,61 @@ def from_code(code: str, message: str, doing: str, action: str, resource: str, *
             "AWS does not know these credentials: correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the bootstrap"
             " file, or remove both so that the instance's role is used",
         )
+    if code == _PROXY:
+        return unanswered.wrong_proxy_password(doing)
     for codes, next_step in _NEXT_STEPS:
         if code in codes:
             return AwsError(doing, said, next_step)
     if code in _BROKEN or status >= _FIRST_SERVER_ERROR:
         return AwsError(doing, said, "AWS itself failed, also after retries; wait a minute, then run it again")
     return AwsError(doing, said, f"look up this code in the documentation of {action}, correct the cause, run it again")
+
+
+def _not_signed_well(response: Mapping[str, Any], doing: str) -> AgentError:
+    """Either the clock is wrong or the secret key is; the time on the answer tells which."""
+    said, ahead = _said(response), skew(response, dt.datetime.now(dt.UTC))
+    if ahead is None:
+        return AwsError(
+            doing,
+            said,
+            "set the host's clock (`timedatectl`, chrony); when it is right, the secret access key is wrong",
+        )
+    if abs(ahead) >= TOLERATED_SECONDS:
+        return AwsError(
+            doing,
+            f"this host's clock is {in_words(ahead)} ({said})",
+            "set the host's clock (`timedatectl`; EC2's time server is 169.254.169.123), then run it again",
+        )
+    if response["Error"]["Code"] in _TOO_OLD:
+        return AwsError(doing, said, "run it again; if it stays so, look at what is slow between this host and AWS")
+    return AccessDenied(
+        doing,
+        said,
+        "the host's clock is right, so the secret access key is wrong: correct AWS_SECRET_ACCESS_KEY in the bootstrap"
+        " file, or remove both keys so that the instance's role is used",
+    )
+
+
+def _elsewhere(response: Mapping[str, Any], doing: str) -> AwsError:
+    region = bucket_region(response)
+    where = f"; the bucket is in {region}" if region else ""
+    return AwsError(
+        doing,
+        f"{_said(response)}{where}",
+        "the thing lives in another region than AWS_REGION says, or the region is not enabled; correct AWS_REGION or"
+        " CONFIG_BUCKET in the bootstrap file",
+    )
+
+
+def bucket_region(response: Mapping[str, Any]) -> str:
+    """The region in which an answer of S3 says that the bucket is; empty when it does not."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region") or "")
+
+
+def _said(response: Mapping[str, Any]) -> str:
+    error = response.get("Error", {})
+    return f"{error.get('Code')}: {error['Message']}" if error.get("Message") else str(error.get("Code"))
 
 
 def _denied(code: str, message: str, doing: str, action: str, resource: str) -> AccessDenied:
@@ -134,64 +196,3 @@ def _any_key(resource: str) -> str:
         return "*"
     _, partition, _, region, *_ = resource.split(":")
     return f"arn:{partition}:kms:{region}:*:key/*"
-
-
-def _not_answered(error: BotoCoreError, doing: str) -> AwsError:
-    """The call never got an answer, or was never made; by the class of the error and of what caused it."""
-    names = {base.__name__ for cause in _causes(error) for base in type(cause).__mro__}
-    where = _host(error)
-    for wanted, what, next_step in _NOT_ANSWERED:
-        if wanted & names:
-            return AwsError(doing, f"{what}{where}", next_step)
-    return AwsError(doing, f"{type(error).__name__}{where}", "look at the network and the proxy, then run it again")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps: botocore keeps urllib3's error as an argument, Python as cause or context."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        current = waiting.pop(0)
-        if isinstance(current, BaseException) and id(current) not in seen:
-            seen.add(id(current))
-            yield current
-            waiting += [getattr(current, "kwargs", {}).get("error"), getattr(current, "reason", None)]
-            waiting += [current.__cause__, current.__context__]
-
-
-def _host(error: BotoCoreError) -> str:
-    """Only the host of the endpoint: an address may hold a query, and a proxy's a password."""
-    parts = urllib.parse.urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
-    return f" ({parts.hostname})" if parts.hostname else ""
-
-
-_KEYS_STEP = "attach an instance profile, or put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the bootstrap file"
-_NETWORK_STEP = "look at routes, security groups, DNS and HTTPS_PROXY/NO_PROXY of the bootstrap file, then run it again"
-# The first that fits: what is more exact stands before what it is a kind of.
-_NOT_ANSWERED = (
-    (
-        {"ProxyConnectionError", "ProxyError"},
-        "the proxy does not answer",
-        "start the proxy (Squid), correct HTTPS_PROXY",
-    ),
-    (
-        {"SSLError", "SSLCertVerificationError"},
-        "TLS failed",
-        "check the clock; if a proxy inspects TLS, install its authority on the host (or set AWS_CA_BUNDLE)",
-    ),
-    (
-        {"NameResolutionError", "gaierror"},
-        "the name does not resolve",
-        "look at AWS_REGION and at the host's DNS; a private subnet needs a VPC endpoint, a NAT or a proxy",
-    ),
-    ({"ConnectTimeoutError", "ConnectTimeout"}, "no connection in time", _NETWORK_STEP),
-    ({"ReadTimeoutError"}, "no answer in time", "run it again; if it stays so, look at the proxy or the VPC endpoint"),
-    (
-        {"NoCredentialsError", "CredentialRetrievalError", "PartialCredentialsError"},
-        "no usable credentials",
-        _KEYS_STEP,
-    ),
-    ({"NoRegionError", "InvalidRegionError"}, "no usable region", "set AWS_REGION in the bootstrap file"),
-    ({"IncompleteReadError", "ResponseStreamingError"}, "the answer broke off", "run it again"),
-    ({"ConnectionError", "EndpointConnectionError", "ConnectionClosedError"}, "the connection failed", _NETWORK_STEP),
-)

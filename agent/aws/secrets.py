@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.aws.failures import calling, code_of, from_code, is_denied, translate
+from agent.aws.failures import calling, code_of, from_code, is_denied, is_passing, translate
 from agent.errors import AccessDenied
 from agent.secret import Secret
 
@@ -66,7 +66,8 @@ class Secrets:
             for item in page.get("SecretValues", ()):
                 for asked in _asked_by(item["Name"], item["ARN"], ids):
                     answers[asked] = Answer(asked=asked, text=_text(item))
-            for error in page.get("Errors", ()):
+            # What may pass is asked for by itself: there it is tried again, and a batch is not.
+            for error in (item for item in page.get("Errors", ()) if not is_passing(item.get("ErrorCode", ""))):
                 for asked in _asked_by(error.get("SecretId", ""), error.get("SecretId", ""), ids):
                     answers[asked] = self._failed(asked, error.get("ErrorCode", ""), error.get("Message", ""))
             request["NextToken"] = page.get("NextToken", "")

@@ -1,14 +1,16 @@
-"""The Docker engine: waited for, and given a limit for the logs of containers."""
+"""The Docker engine: waited for, and given a limit for the logs of containers, and the proxy of the bootstrap file."""
 
 from __future__ import annotations
 
 from agent.errors import EngineError
 from agent.host.command import Command
 from agent.host.engine import Engine
+from agent.host.proxy import Proxies
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
-from agent.steps import log_rotation
+from agent.steps import daemon_proxy, log_rotation
+from agent.steps.bootstrap import Bootstrap
 
 # systemd may start an engine again that failed to start.
 _AFTER_FAILURE_SECONDS = 10.0
@@ -24,25 +26,64 @@ def reach_engine(run: Run) -> Engine:
     return run.engine
 
 
-def rotate_logs(run: Run, engine: Engine) -> None:
-    """Give the engine's logs a limit; restart it for that only where nothing runs."""
+def settle_engine(run: Run, engine: Engine, loaded: Bootstrap) -> None:
+    """Give the engine what it needs before it pulls and starts anything; restart it for that once at most."""
+    proxies = Proxies.of(loaded.variables)
+    if daemon_proxy.concerns(run.host.paths, proxies):
+        waits = rotate_logs(run, engine, restart=False)
+        hand_over_proxy(run, engine, proxies, restart=waits)
+    else:
+        rotate_logs(run, engine)
+
+
+def rotate_logs(run: Run, engine: Engine, *, restart: bool = True) -> bool:
+    """Give the engine's logs a limit; restart it for that only where nothing runs. True when a restart is left over."""
+    paths = run.host.paths
     with run.step("log-rotation", "setting the limits of container logs") as step:
-        rotation = log_rotation.ensure(run.host.paths, engine.address)
+        rotation = log_rotation.ensure(paths, engine.address)
         step.detail = rotation.text
-        if rotation.pending:
-            busy = engine.running()
-            if busy:
-                step.detail += f", pending a restart of the Docker engine ({amount(busy, 'container')} running)"
-            elif not run.host.paths.at("/run/systemd/system").is_dir():
-                step.detail += ", pending a restart of the Docker engine (there is no systemd to ask for it)"
-            else:
-                step.detail += f", {_restart(run, engine)}"
+        if rotation.pending and restart:
+            came = _restart_when_idle(run, engine, str(paths.daemon_json), "the limits of container logs wait")
+            step.detail += f", {came}"
+    return rotation.pending and not restart
 
 
-def _restart(run: Run, engine: Engine) -> str:
+def hand_over_proxy(run: Run, engine: Engine, proxies: Proxies, *, restart: bool) -> None:
+    """Let the engine pull through the proxies; with `restart`, it has to be restarted for something else too."""
+    with run.step("engine-proxy", "handing the proxy over to the Docker engine") as step:
+        handing = daemon_proxy.ensure(run.host.paths, engine.address, proxies, engine.proxies)
+        step.detail = handing.text
+        came = ""
+        if handing.pending:
+            _systemctl(run, "daemon-reload")
+        if handing.pending or restart:
+            reads = [daemon_proxy.ENVIRONMENT] * handing.pending + [str(run.host.paths.daemon_json)] * restart
+            came = _restart_when_idle(run, engine, " and ".join(reads), "the proxy waits")
+            step.detail += f", {came}"
+        if handing.ours and not daemon_proxy.holds(proxies, engine.proxies()):
+            _tell_of_difference(run, came)
+
+
+def _tell_of_difference(run: Run, came: str) -> None:
+    elsewhere = "something else than docker.service starts it, or sets its proxy: see `systemctl cat docker.service`"
+    why = came if came.startswith("pending") else elsewhere
+    run.warn("engine.proxy-differs", f"the engine pulls with other proxy settings than the bootstrap file's: {why}")
+
+
+def _restart_when_idle(run: Run, engine: Engine, reads: str, waiting: str) -> str:
+    """Restart the engine where no container runs, or say what the restart waits for."""
+    busy = engine.running()
+    if busy:
+        return f"pending a restart of the Docker engine ({amount(busy, 'container')} running)"
+    if not daemon_proxy.has_systemd(run.host.paths):
+        return "pending a restart of the Docker engine (there is no systemd to ask for it)"
+    return _restart(run, engine, reads, waiting)
+
+
+def _restart(run: Run, engine: Engine, reads: str, waiting: str) -> str:
     """What came of asking systemd; `EngineError` when the engine does not answer afterwards."""
-    command = Command(argv=("systemctl", "restart", "docker.service"), env=run.host.child_environment())
     record.progress(waiting_for="the Docker engine to be restarted")
+    command = _command(run, "restart", "docker.service")
     finished = run.host.commands.run(command, run.deadline)
     # One that could not be restarted may still run as it did: its unit has another name, say.
     patience = run.deadline if finished.ok else run.deadline.share(_AFTER_FAILURE_SECONDS)
@@ -50,7 +91,7 @@ def _restart(run: Run, engine: Engine) -> str:
         engine.wait_ready(patience, lambda error: record.progress(waiting_for=f"the Docker engine ({error})"))
     except EngineError as error:
         raise EngineError(
-            f"restarting the Docker engine, so that it reads {run.host.paths.daemon_json}",
+            f"restarting the Docker engine, so that it reads {reads}",
             f"{error.cause}, `{command}` exited with {finished.status}",
             "see why it is down (`journalctl -u docker`), repair the file when it is that, then run it again",
             details=finished.tail(),
@@ -58,5 +99,19 @@ def _restart(run: Run, engine: Engine) -> str:
     if finished.ok:
         return "the engine was restarted"
     said = (finished.tail(1) or [f"it exited with {finished.status}"])[0]
-    run.warn("engine.restart-failed", f"`{command}`: {said}; the limits of container logs wait for a restart")
+    run.warn("engine.restart-failed", f"`{command}`: {said}; {waiting} for a restart")
     return "pending a restart of the Docker engine (systemd could not do it)"
+
+
+def _systemctl(run: Run, *words: str) -> None:
+    """Ask systemd for something that a restart would do too; that it could not is a warning."""
+    if not daemon_proxy.has_systemd(run.host.paths):
+        return
+    command = _command(run, *words)
+    finished = run.host.commands.run(command, run.deadline)
+    if not finished.ok:
+        run.warn("systemctl.failed", f"`{command}` exited with {finished.status}: {' '.join(finished.tail(1))}")
+
+
+def _command(run: Run, *words: str) -> Command:
+    return Command(argv=("systemctl", *words), env=run.host.child_environment())

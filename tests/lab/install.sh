@@ -14,9 +14,10 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # busybox-static:                the application image
 # iproute2 util-linux openssl ca-certificates: namespaces, mounts, trust in the lab's own certificate authority
 # curl procps:                   for tests that look around on the instance
+# squid:                         the proxy between the instance and AWS
 # strace jq python3-venv:        for tests that watch the agent from outside or install its package
 packages="docker.io iptables docker-registry apache2-utils busybox-static iproute2 util-linux openssl
-          ca-certificates curl procps strace jq python3-venv"
+          ca-certificates curl procps strace jq python3-venv squid"
 
 say() { echo "lab install: $*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -358,16 +358,16 @@ def test_a_service_may_have_an_endpoint_of_its_own() -> None:
 
 
 def test_the_proxy_of_the_bootstrap_file_is_used_with_its_rules_and_none_of_the_environment() -> None:
-    made = AwsSession(
-        "eu-central-1",
-        Credentials(source="test", fetch=lambda: KEYS),
-        Proxies.of({"HTTPS_PROXY": "http://10.0.1.5:3128", "NO_PROXY": "ssm.eu-central-1.amazonaws.com"}),
-        {},
-    )
+    variables = {"HTTP_PROXY": refusing_address(), "NO_PROXY": "127.0.0.3"}
+    with Loopback(Store()) as server:
+        made = session(server.url, proxies=Proxies.of({"HTTP_PROXY": server.url}), AWS_ENDPOINT_URL="http://s3.test")
+        ConfigBucket(made.s3(), "delphi-config").read(ITEM)
+        session(server.url, proxies=Proxies.of(variables)).s3().list_objects_v2(Bucket="b", Prefix="p/")
 
-    assert made._proxy("s3", "eu-central-1") == {"https": "http://10.0.1.5:3128"}
-    assert made._proxy("ssm", "eu-central-1") == {}
-    assert session("http://127.0.0.1:1")._proxy("s3", "eu-central-1") == {}
+    assert [request.path.partition("?")[0] for request in server.requests] == [
+        f"http://s3.test/delphi-config/{KEY}",
+        "/b",
+    ]
 
 
 def test_neither_proxies_nor_profiles_nor_keys_of_the_shell_count() -> None:

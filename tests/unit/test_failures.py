@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
+import errno
 import json
 import socket
+import ssl
 
 import botocore.exceptions as sdk
 import pytest
 import urllib3.exceptions
 
 from agent.aws.failures import calling, translate
+from agent.aws.unanswered import is_final
 from agent.errors import AccessDenied, AgentError, AwsError
 from tests.unit.fakes_aws import PRINCIPAL, denied, refusal
 
@@ -92,7 +97,10 @@ URL = "https://ssm.eu-central-1.amazonaws.com/?token=c4nary"
         (sdk.ConnectTimeoutError(endpoint_url=URL), "no connection in time"),
         (sdk.ReadTimeoutError(endpoint_url=URL), "no answer in time"),
         (sdk.SSLError(endpoint_url=URL, error=ValueError("c4nary")), "TLS failed"),
-        (sdk.ProxyConnectionError(proxy_url="http://user:c4nary@10.0.1.5:3128"), "the proxy does not answer"),
+        (
+            sdk.ProxyConnectionError(proxy_url="http://user:c4nary@10.0.1.5:3128"),
+            "the proxy 10.0.1.5:3128 does not answer",
+        ),
         (sdk.ConnectionClosedError(endpoint_url=URL), "the connection failed"),
         (sdk.EndpointConnectionError(endpoint_url=URL, error=ConnectionRefusedError()), "the connection failed"),
         (
@@ -119,6 +127,114 @@ def test_each_class_has_its_words_and_only_the_host_of_an_address_is_shown(
     assert "c4nary" not in f"{result}{result.next_step}{result.details}"
     if "endpoint_url" in error.kwargs:
         assert "(ssm.eu-central-1.amazonaws.com)" in result.cause
+
+
+def behind_a_proxy(cause: Exception) -> sdk.ProxyConnectionError:
+    """As botocore has it: urllib3's error inside, the password masked."""
+    error = urllib3.exceptions.ProxyError("Unable to connect to proxy", cause)
+    return sdk.ProxyConnectionError(proxy_url="http://***:***@10.0.1.5:3128", error=error)
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "words"),
+    [
+        (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), 77, "another user and password (407)"),
+        (OSError("Tunnel connection failed: 403 Forbidden"), 77, "does not let this host connect (403)"),
+        (OSError("Tunnel connection failed: 503 Service Unavailable"), 69, "answers, and could not connect (503)"),
+        (ConnectionRefusedError(111, "Connection refused"), 69, "does not answer: Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), 69, "10.0.1.5:3128 does not resolve"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_failure_of_the_proxy_is_told_as_that_with_its_address(cause: Exception, code: int, words: str) -> None:
+    error = told(behind_a_proxy(cause))
+
+    assert error.exit_status == code
+    assert words in error.cause
+    assert "10.0.1.5:3128" in error.cause
+
+
+def test_a_proxy_s_407_to_a_call_without_tls_is_told_like_one_to_a_tunnel() -> None:
+    error = told(refusal("X", "407", "Proxy Authentication Required", 407))
+
+    assert isinstance(error, AccessDenied)
+    assert "the proxy wants another user and password" in error.cause
+
+
+def test_a_certificate_that_is_not_trusted_is_told_in_the_words_of_tls() -> None:
+    inner = ssl.SSLCertVerificationError("x")
+    inner.verify_message = "unable to get local issuer certificate"
+    error = told(sdk.SSLError(endpoint_url=URL, error=urllib3.exceptions.SSLError(inner)))
+
+    assert error.cause == "TLS failed (ssm.eu-central-1.amazonaws.com): unable to get local issuer certificate"
+    assert "AWS_CA_BUNDLE" in error.next_step
+
+
+def test_a_host_without_a_route_is_told_of_the_dual_stack_names() -> None:
+    inner = OSError(errno.ENETUNREACH, "Network is unreachable")
+    error = told(sdk.EndpointConnectionError(endpoint_url=URL, error=inner))
+
+    assert error.cause == "no route to it (ssm.eu-central-1.amazonaws.com)"
+    assert "AWS_USE_DUALSTACK_ENDPOINT=true" in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (behind_a_proxy(OSError("Tunnel connection failed: 407 x")), True),
+        (behind_a_proxy(OSError("Tunnel connection failed: 403 x")), True),
+        (behind_a_proxy(OSError("Tunnel connection failed: 429 x")), False),
+        (behind_a_proxy(OSError("Tunnel connection failed: 503 x")), False),
+        (behind_a_proxy(ConnectionRefusedError()), False),
+        (sdk.SSLError(endpoint_url=URL, error=ssl.SSLCertVerificationError("x")), True),
+        (sdk.SSLError(endpoint_url=URL, error=ssl.SSLEOFError("x")), False),
+        (sdk.ConnectTimeoutError(endpoint_url=URL), False),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_only_what_stays_so_is_not_tried_again(error: sdk.BotoCoreError, *, final: bool) -> None:
+    assert is_final(error) == final
+
+
+def signed_badly(code: str, seconds: float | None) -> AgentError:
+    """The error for an answer of AWS's whose `Date` is so many seconds from now."""
+    failure = refusal("X", code, "made up", 403)
+    if seconds is not None:
+        date = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+        failure.response["ResponseMetadata"]["HTTPHeaders"] = {"date": email.utils.format_datetime(date)}
+    return told(failure)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(7384.5, "2 h 3 min 4 s behind AWS"), (-600.5, "10 min 1 s ahead of AWS"), (-86400.5, "24 h 1 s ahead of AWS")],
+)
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"])
+def test_a_wrong_clock_is_told_with_by_how_much(code: str, seconds: float, words: str) -> None:
+    error = signed_badly(code, seconds)
+
+    assert type(error) is AwsError
+    # The second may pass between making the answer and reading it.
+    assert words.rpartition(" s ")[2] in error.cause
+    assert words.split(" ")[:2] == error.cause.removeprefix("this host's clock is ").split(" ")[:2]
+
+
+def test_a_right_clock_leaves_a_wrong_secret_key() -> None:
+    error = signed_badly("SignatureDoesNotMatch", 2)
+
+    assert isinstance(error, AccessDenied)
+    assert "AWS_SECRET_ACCESS_KEY" in error.next_step
+
+
+def test_a_request_that_was_too_old_under_a_right_clock_was_slow() -> None:
+    assert "slow" in signed_badly("RequestTimeTooSkewed", 2).next_step
+
+
+def test_a_bucket_elsewhere_is_told_with_its_region() -> None:
+    failure = refusal("ListObjectsV2", "PermanentRedirect", "use another endpoint", 301)
+    failure.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-bucket-region": "us-east-1"}
+
+    assert told(failure).cause.endswith("; the bucket is in us-east-1")
 
 
 def test_the_context_manager_translates_errors_of_the_sdk_and_keeps_them_as_cause() -> None:

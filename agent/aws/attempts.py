@@ -1,0 +1,144 @@
+"""What becomes of each attempt of an AWS call: it is counted, and made again only where that can help.
+
+botocore (`standard` mode) decides about retries, with full jitter; this adds what it does not know: answers that are
+cut off, keys that expired before their time, failures that stay, and when the run's time is over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
+from agent.aws.unanswered import is_final
+from agent.host.clock import Deadline
+from agent.report import record
+
+# How often a call is made whose answers are cut off.
+CUT_OFF_ATTEMPTS = 4
+# botocore's longest pause before another attempt.
+LONGEST_PAUSE_SECONDS = 20
+_FIRST_BAD_STATUS = 300
+_FIRST_SERVER_ERROR = 500
+# S3 answers 400 to a HEAD that is signed for another region.
+_REDIRECTS = frozenset({301, 302, 307, 400})
+
+
+class Attempts:
+    """Looks after the calls of one client. `renew` gets new keys, and says whether there are any."""
+
+    def __init__(self, region: str, deadline: Deadline | None, renew: Callable[[], bool]) -> None:
+        self._region, self._deadline, self._renew = region, deadline, renew
+        self._moved: set[str] = set()
+
+    def watch(self, client: Any) -> None:  # noqa: ANN401 - any service's
+        """Have botocore tell of each attempt."""
+        events = client.meta.events
+        events.register("response-received", self._received)
+        events.register("needs-retry", self._settle)
+        events.register("needs-retry.s3.HeadBucket", _end_of_redirects)
+        if client.meta.service_model.metadata.get("protocol") == "json":
+            events.register("needs-retry", _cut_off)
+
+    def _received(
+        self,
+        response_dict: Mapping[str, Any] | None,
+        parsed_response: Mapping[str, Any] | None,
+        context: Mapping[str, Any],
+        **_: object,
+    ) -> None:
+        """Count one attempt of a call, answered or not."""
+        headers = (response_dict or {}).get("headers", {})
+        code = (parsed_response or {}).get("Error", {}).get("Code", "")
+        record.count(
+            record.Costs(
+                calls=1,
+                retries=int(context.get("retries", {}).get("attempt", 1) > 1),
+                throttled=int(code in THROTTLED),
+                received=int(headers.get("content-length", 0) or 0),
+            )
+        )
+        if code in ELSEWHERE:
+            self._tell_of_region(parsed_response or {}, context)
+
+    def _tell_of_region(self, response: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+        """Once, since botocore follows S3 to the bucket's region in silence, and that costs more."""
+        bucket, there = str(context.get("s3_redirect", {}).get("bucket", "")), bucket_region(response)
+        if bucket and there and bucket not in self._moved:
+            self._moved.add(bucket)
+            record.say(
+                "warning",
+                "bucket.elsewhere",
+                f"the bucket {bucket} is in {there} and AWS_REGION is {self._region}: it is asked there, which costs"
+                " more; correct AWS_REGION or CONFIG_BUCKET in the bootstrap file",
+            )
+
+    def _settle(
+        self,
+        response: tuple[Any, Any] | None,
+        attempts: int,
+        caught_exception: Exception | None,
+        operation: Any,  # noqa: ANN401 - botocore's model
+        **_: object,
+    ) -> float | None:
+        """Raise what happened where another attempt cannot help; give 0 for one at once, with new keys."""
+        if caught_exception is not None:
+            if self._is_late(attempts) or is_final(caught_exception):
+                raise caught_exception
+            _tell(operation.name, attempts, type(caught_exception).__name__)
+            return None
+        if response is None or response[0].status_code < _FIRST_BAD_STATUS:
+            if attempts > 1:
+                record.progress(waiting_for="")
+            return None
+        code = response[1].get("Error", {}).get("Code", "")
+        if code in EXPIRED and attempts == 1 and self._renew():
+            _tell(operation.name, attempts, code)
+            return 0.0
+        if code in THROTTLED or response[0].status_code >= _FIRST_SERVER_ERROR:
+            if self._is_late(attempts):
+                from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a call is made
+
+                raise ClientError(response[1], operation.name)
+            _tell(operation.name, attempts, code)
+        return None
+
+    def _is_late(self, attempts: int) -> bool:
+        """Whether the pause before the next attempt may outlast the run; after its deadline, others count."""
+        left = self._deadline.left() if self._deadline is not None else 0.0
+        return 0 < left < min(2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
+
+
+def _end_of_redirects(response: tuple[Any, Any] | None, **_: object) -> None:
+    """Let a redirect be an error where botocore looks for a bucket's region itself: it would look for ever.
+
+    It asks when an answer of S3 sends it elsewhere and does not say where; the agent never makes this call.
+    """
+    if response is not None and response[0].status_code in _REDIRECTS:
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a call is made
+
+        raise ClientError(response[1], "HeadBucket")
+
+
+def _tell(operation: str, attempts: int, why: str) -> None:
+    record.progress(waiting_for=f"AWS ({operation}, attempt {attempts + 1}: {why})")
+
+
+def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> float | None:
+    """Ask botocore to try again, after this many seconds, when a good answer is no JSON.
+
+    Its parser takes an answer that was cut off for an empty one, and a healthy project would be deployed with
+    defaults. When it stays so, an error is raised in its place.
+    """
+    if response is None or response[0].status_code >= _FIRST_BAD_STATUS:
+        return None
+    try:
+        json.loads(response[0].content)
+    except ValueError:
+        if attempts < CUT_OFF_ATTEMPTS:
+            return 0.2 * attempts
+        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - loaded already when a call is made
+
+        raise ResponseStreamingError(error="the answer is cut off: it is no whole JSON document") from None
+    return None
