@@ -1,0 +1,66 @@
+"""All checks in the order in which they are told, root causes first; and how they build on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from agent.doctor import aws, engine, host, identity, network, project, registry, values
+from agent.doctor.board import Board, Check, Work
+from agent.doctor.facts import Facts
+from agent.doctor.line import Line
+from agent.host.clock import Deadline
+
+# For the whole examination: what is not known by then says so.
+SECONDS = 8.0
+# Two tries of a hasty session, with the pause between them.
+_CALL_SECONDS = 3.45
+# Whose answers tell the time.
+_ANSWERED = ("identity", "credentials", "bundle", "parameters", "secrets", "registry", "images")
+
+
+def examine(facts: Facts, deadline: Deadline) -> list[Line]:
+    """Look at everything; the lines in their fixed order. Changes nothing, and ends in time."""
+    return Board(checks(facts), deadline, root=facts.host.uid == 0).examine()
+
+
+def checks(facts: Facts) -> list[Check]:
+    """Each check by the name that its lines have."""
+
+    def plain(work: Callable[[Facts], Iterable[Line]]) -> Work:
+        return lambda _: work(facts)
+
+    def timed(work: Callable[[Facts, Deadline], Iterable[Line]]) -> Work:
+        return partial(work, facts)
+
+    boot, call = ("bootstrap file",), _CALL_SECONDS
+    return [
+        Check(name="bootstrap file", work=plain(host.bootstrap_file)),
+        Check(name="cloud-init", work=plain(host.cloud_init)),
+        Check(name="lock", work=plain(host.lock)),
+        Check(name="file systems", work=plain(host.file_systems), after=("engine",)),
+        Check(name="state", work=plain(host.kept_state)),
+        Check(name="daemon.json", work=plain(engine.settings)),
+        Check(name="engine", work=timed(engine.engine)),
+        Check(name="compose plugin", work=timed(engine.compose_plugin)),
+        Check(name="clock", work=plain(host.clock), needs=boot, after=_ANSWERED),
+        Check(name="proxy", work=timed(network.proxy), needs=boot),
+        Check(name="DNS", work=timed(network.names), needs=boot),
+        Check(name="metadata", work=timed(identity.metadata), needs=boot),
+        Check(name="identity", work=timed(identity.who), needs=("metadata",)),
+        Check(name="credentials", work=plain(identity.known), needs=("DNS", "proxy", "identity"), seconds=call),
+        Check(name="bundle", work=plain(aws.find_bundle), needs=("credentials",), seconds=call),
+        Check(name="manifest", work=plain(aws.read_manifest), needs=boot, after=("bundle",)),
+        Check(name="mounts", work=plain(project.mounts), needs=("manifest",)),
+        Check(name="parameters", work=plain(aws.read_parameters), needs=("credentials", "manifest"), seconds=call),
+        Check(name="secrets", work=timed(aws.read_secrets), needs=("credentials", "manifest"), seconds=call),
+        Check(name="variables", work=timed(values.settle), needs=("parameters", "secrets")),
+        Check(name="registry", work=plain(aws.log_in), needs=("credentials",), seconds=call),
+        Check(name="images", work=timed(registry.images), needs=("registry", "bundle"), after=("variables",)),
+        Check(name="engine proxy", work=plain(engine.engine_proxy), needs=("bootstrap file", "engine")),
+        Check(name="containers", work=timed(project.containers), needs=("bootstrap file", "engine")),
+        Check(name="blank values", work=plain(project.blank), needs=("containers", "manifest"), after=("variables",)),
+        Check(name="leftovers", work=plain(project.leftovers), needs=boot, after=("bundle",)),
+        Check(name="telemetry", work=timed(values.collector), needs=("manifest",), after=("variables",)),
+        Check(name="hop limit", work=plain(identity.hop_limit), needs=("identity",)),
+    ]
