@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from agent.steps.bootstrap import DOCUMENTED
 from agent.steps.check import Check
+from agent.steps.host_files import HostFile
+from agent.steps.mounts import Mount
 from agent.variables import template
 from agent.variables.manifest_checks import note_unknown_names, read_checks
+from agent.variables.manifest_files import note_unknown_variables, read_files, read_mounts
 from agent.variables.manifest_variable import Variable, read_variable
 from agent.variables.yaml_document import Document, Entry, is_null
 
-if TYPE_CHECKING:
-    from yaml import Node
-
-# Read by the steps that they belong to.
-EXTRAS = ("files", "mounts")
-FIELDS = ("service", "variables", "checks", "irreversible", *EXTRAS)
+FIELDS = ("service", "variables", "files", "mounts", "checks", "irreversible")
 
 _SERVICE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A manifest without faults; `name` is what messages call the file, `extras` are nodes for `Document`.
+    """A manifest without faults; `name` is what messages call the file.
 
     `irreversible`: what a release of this bundle does at its start cannot be taken back.
     """
@@ -37,7 +34,8 @@ class Manifest:
     warnings: tuple[str, ...]
     checks: tuple[Check, ...] = ()
     irreversible: bool = False
-    extras: Mapping[str, Node] = field(default_factory=dict, repr=False, compare=False)
+    files: tuple[HostFile, ...] = ()
+    mounts: tuple[Mount, ...] = ()
 
     def by_name(self) -> dict[str, Variable]:
         """The variables by name, in the order of the file."""
@@ -64,14 +62,17 @@ def parse(data: bytes, name: str, *, known: Collection[str] | None = None) -> Ma
         if key not in FIELDS:
             document.warn(entry.key, f"unknown field `{key}` is ignored")
     checks = read_checks(document, entries["checks"].value) if "checks" in entries else ()
+    written = read_files(document, entries["files"].value) if "files" in entries else ()
+    mounts = read_mounts(document, entries["mounts"].value) if "mounts" in entries else ()
     irreversible = "irreversible" in entries and document.flag(entries["irreversible"].value, "`irreversible`")
     _note_duplicates(document, variables)
     _note_cycle(document, variables)
     if known is not None:
         _note_unknown_names(document, variables, known)
-        note_unknown_names(document, checks, {*known, *(variable.name for variable in variables)})
+        names = {*known, *(variable.name for variable in variables)}
+        note_unknown_names(document, checks, names)
+        note_unknown_variables(document, written, names)
     document.raise_faults()
-    extras = {key: entries[key].value for key in EXTRAS if key in entries}
     return Manifest(
         name=name,
         service=service,
@@ -79,7 +80,8 @@ def parse(data: bytes, name: str, *, known: Collection[str] | None = None) -> Ma
         warnings=document.warnings(),
         checks=checks,
         irreversible=irreversible,
-        extras=extras,
+        files=written,
+        mounts=mounts,
     )
 
 
@@ -92,6 +94,7 @@ def check_against(manifest: Manifest, bootstrap_names: Collection[str] | None) -
     names = DOCUMENTED if bootstrap_names is None else bootstrap_names
     _note_unknown_names(document, manifest.variables, names)
     note_unknown_names(document, manifest.checks, {*names, *manifest.by_name()})
+    note_unknown_variables(document, manifest.files, {*names, *manifest.by_name()})
     document.raise_faults()
 
 

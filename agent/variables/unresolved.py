@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agent.errors import AccessDenied, AgentError, ManifestError, UnresolvedError
+from agent.steps.addresses import NOT_DETECTED
 from agent.steps.names import steers_the_host
 from agent.variables.manifest import Manifest
 from agent.variables.manifest_variable import Variable
@@ -65,6 +66,7 @@ def _rows(
     unusable += [look for look in looks if look.clash and look not in unusable]
     if why and not (resolved and resolved.value):
         places = [look.text for look in looks] + [f"its template {note}" for note in notes.get(variable.name, ())]
+        places += [NOT_DETECTED[variable.name]] if variable.name in NOT_DETECTED else []
         default = ["no default"] if variable.default is None else ["the default is empty"]
         yield f"{at}: {why}; {'; '.join(places + default)}"
     elif unusable:

@@ -1,0 +1,110 @@
+"""What a manifest wants of the host: mount points that are there, and files written from variables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from agent.errors import ManifestError
+from agent.host.side_by_side import within
+from agent.report.words import amount
+from agent.run import Run
+from agent.secret import Secret
+from agent.stages.fetching import Fetched
+from agent.steps import file_digests, fingerprints, host_files, mounts, state
+from agent.steps import journal as journals
+from agent.steps.host_files import HostFile, Ready
+from agent.steps.state import State
+from agent.variables.manifest import Manifest
+from agent.variables.resolution import Resolution
+
+# A file system behind a network that does not answer must not hold up a boot for long.
+MOUNT_SECONDS = 20.0
+
+
+def expect_mounts(run: Run, parsed: Manifest) -> None:
+    """See that every path of the manifest's `mounts` is a mount point; before anything is pulled or changed."""
+    if not parsed.mounts:
+        return
+    with run.step("mounts", "looking at the mount points") as step:
+        at = run.host.paths.at
+        share = run.deadline.share(MOUNT_SECONDS)
+        within(share, "looking at the mount points", lambda: mounts.expect(parsed.mounts, at))
+        step.detail = ", ".join(item.path for item in parsed.mounts)
+
+
+def plan_files(
+    run: Run, role: str, parsed: Manifest, resolution: Resolution, bundle: Collection[str]
+) -> tuple[Ready, ...]:
+    """The manifest's `files` as they are to be; raises for all that stands in their way, before anything changes.
+
+    `bundle` are the paths of the bundle's own files: what a bundle brings as a file is not also made from a variable.
+    """
+    twice = [item for item in parsed.files if f"{role}/{item.path}" in bundle]
+    if twice:
+        raise ManifestError(
+            f"making the files of {parsed.name}",
+            f"the bundle brings {', '.join(item.path for item in twice)} as well",
+            "remove the file from the bundle, or its entry from `files`",
+            details=[f"{parsed.name}:{item.line}:{item.column}: {item.path} is a file of the bundle" for item in twice],
+        )
+    ready = host_files.prepare(parsed.files, resolution.environment, role, parsed.name)
+    sensitive = {
+        f"{role}/{item.path}"
+        for item in parsed.files
+        if (found := resolution.variables.get(item.variable)) and found.sensitive
+    }
+    run.redactor.learn(host_files.secrets(ready, sensitive))
+    host_files.expect_room(ready, run.host.paths.services)
+    return ready
+
+
+def declared_paths(role: str, declared: Sequence[HostFile]) -> frozenset[str]:
+    """Where the manifest's files lie, relative to /opt/services, with a value or without."""
+    return frozenset(f"{role}/{item.path}" for item in declared)
+
+
+def keep_declared(fetched: Fetched, role: str) -> Fetched:
+    """The same bundle; a file that a former one brought, and that is now made from a variable, is not removed."""
+    staged, own = fetched.staged, declared_paths(role, fetched.manifest.files)
+    if staged is None or own.isdisjoint(staged.removed):
+        return fetched
+    return replace(fetched, staged=replace(staged, removed=tuple(path for path in staged.removed if path not in own)))
+
+
+def write_files(run: Run, role: str, parsed: Manifest, ready: Sequence[Ready], kept: State) -> State:
+    """Put the files in their places that are not as they are wanted; the former ones are kept until `record`.
+
+    They go into the same transaction as the bundle's: what takes that back puts these back, too, and a run that is
+    killed in the middle is taken back by the next one.
+    """
+    paths = run.host.paths
+    changing = host_files.differing(ready, paths.services)
+    own = declared_paths(role, parsed.files)
+    applied = {path: file for path, file in kept.applied.items() if path not in own}
+    if not changing:
+        return replace(kept, applied=applied)
+    with run.step("files", "writing the manifest's files") as step:
+        journal, _ = journals.begin(kept, [item.path for item in changing], paths.services, paths.state, made=True)
+        folders = host_files.missing_folders(changing, paths.services)
+        journal = replace(journal, folders=(*journal.folders, *folders))
+        kept = replace(kept, applied=applied, journal=journal, folders=kept.folders.union(folders))
+        state.save(paths.state, kept)
+        for item in changing:
+            host_files.write(item, paths.services)
+        kept = replace(kept, journal=replace(journal, applying=False))
+        state.save(paths.state, kept)
+        step.detail = f"{amount(len(changing), 'file')} written"
+    return kept
+
+
+def live_digests(run: Run, role: str, declared: Sequence[HostFile], env: Mapping[str, Secret]) -> dict[str, str]:
+    """Keyed digests of the files on the host whose variable has a value, for the labels of who mounts them.
+
+    Not of others: what a hook makes where no value is given would be a change from one run to the next.
+    """
+    paths = [f"{role}/{item.path}" for item in declared if env.get(item.variable)]
+    if not paths:
+        return {}
+    key = fingerprints.make_key(run.host.paths.state)
+    return file_digests.digests_of_live(paths, run.host.paths.services, key)
