@@ -7,7 +7,7 @@ from agent.host.side_by_side import SideBySide
 from agent.report.record import Ending
 from agent.run import Run, without_images
 from agent.stages.bundle import mend
-from agent.stages.engine import reach_engine, rotate_logs
+from agent.stages.engine import reach_engine, settle_engine
 from agent.stages.fetching import fetch, fetch_release, look_at_live
 from agent.stages.host import (
     Cloud,
@@ -21,9 +21,10 @@ from agent.stages.host import (
     write_bootstrap,
     write_docker_config,
 )
+from agent.stages.host_files import expect_mounts, keep_declared, plan_files
 from agent.stages.images import pull_images, put_back_images
 from agent.stages.probes import expect_possible
-from agent.stages.project import open_project, read_model, rehearse
+from agent.stages.project import expect_one_project, open_project, read_model, rehearse
 from agent.stages.release import attempt_of, clean_up
 from agent.stages.values import resolve_values
 from agent.steps.state import State
@@ -33,20 +34,21 @@ from agent.target import Aim, Target, as_it_says
 def boot(run: Run, aim: Aim = as_it_says) -> Ending:
     """Take the instance from its bootstrap file to services that were seen healthy.
 
-    Up to `deploy` nothing live changes (but the engine's log limits); whatever is raised until then leaves the host as
-    it was. Returns only when every service is healthy, of the new release or (exit code 75) of the one before.
+    Up to `deploy` nothing live changes (but the engine's log limits and proxy); whatever is raised until then leaves
+    the host as it was. Returns only when every service is healthy, of the new release or (exit code 75) of the one
+    before.
     """
     with locked(run):
         try:
-            finish_bootstrap(run)
-            bootstrap = load_bootstrap(run)
+            unwritten = finish_bootstrap(run)
+            bootstrap = load_bootstrap(run, writes=aim is as_it_says).changed(unwritten)
             cloud = identify(run, bootstrap)
             kept = mend(run, recall(run, cloud, repair=True))
             target = aim(bootstrap, kept)
             made = prepare(run, cloud, kept, target)
-            failed = kept.failed
-            if failed is not None and failed.release.same_as(made.attempt) and not (target.asked or run.options.retry):
-                return keep_restored(run, made)
+            failed = None if target.asked or run.options.retry else kept.failed
+            if failed is not None and failed.is_again(made.attempt):
+                return keep_restored(run, made, failed)
             if made.staged is not None and made.staged.differs:
                 rehearse(run, made.project, made.model)
 
@@ -73,12 +75,17 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
         else:
             fetched = fetch(run, bootstrap, cloud, kept)
 
+    fetched = keep_declared(fetched, bootstrap.role)
+    expect_mounts(run, fetched.manifest)
     values = resolve_values(run, bootstrap, cloud, kept=kept, parsed=fetched.manifest, found=fetched.found)
+    brought = kept.applied if fetched.staged is None else fetched.staged.files
+    ready = plan_files(run, bootstrap.role, fetched.manifest, values.resolution, brought)
     write_docker_config(run, login.result())
     project = open_project(run, bootstrap, values.resolution, fetched.staged)
     model = read_model(run, project)
+    expect_one_project(run, kept, model)
     expect_possible(project, model, fetched.manifest)
-    rotate_logs(run, engine.result())
+    settle_engine(run, engine.result(), bootstrap)
 
     def log_in_again() -> None:
         write_docker_config(run, log_in(run, bootstrap, cloud))
@@ -94,8 +101,10 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
         cloud=cloud,
         kept=kept,
         staged=fetched.staged,
+        files=ready,
         values=values,
         project=project,
         model=model,
+        back_to=target.back_to.number if target.back_to else None,
         attempt=attempt_of(run, bootstrap, fetched, kept=kept, values=values, model=model),
     )

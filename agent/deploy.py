@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.errors import AgentError, DeployFailed, Interrupted
+from agent.errors import AgentError, ComposeFileError, DeployFailed, Interrupted
 from agent.report.record import Ending
 from agent.restore import restore, take_back_files
 from agent.run import Run
 from agent.stages.bundle import apply_bundle, erase_left_over
 from agent.stages.health import leave_alone, start
+from agent.stages.hooks import run_post_up, run_pre_up
 from agent.stages.host import Cloud
+from agent.stages.host_files import write_files
 from agent.stages.project import compare, label, open_project, read_model
-from agent.stages.release import UNCHANGED, VERIFIED, ending, keep_failure, keep_release, prune_images
+from agent.stages.release import UNCHANGED, VERIFIED, ending, keep_failure, keep_release, keep_started, prune_images
 from agent.stages.values import Values
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model
+from agent.steps.host_files import Ready
 from agent.steps.project import Project
 from agent.steps.stage import Staged
-from agent.steps.state import Release, State
+from agent.steps.state import Failed, Release, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class Prepared:
     """Everything that a deploy needs; nothing live has changed for it.
 
     `attempt` is the release that it will be once it is verified, `changes` (old and new value by name) are then to be
-    written to the bootstrap file. `staged` is None when the live bundle is used.
+    written to the bootstrap file; `back_to` is the release that a rollback aims at. `staged` is None when the live
+    bundle is used, `files` are made from variables.
     """
 
     bootstrap: Bootstrap
@@ -35,10 +39,12 @@ class Prepared:
     cloud: Cloud
     kept: State
     staged: Staged | None
+    files: tuple[Ready, ...]
     values: Values
     project: Project
     model: Model
     attempt: Release
+    back_to: int | None = None
 
 
 def deploy(run: Run, made: Prepared) -> Ending:
@@ -48,41 +54,59 @@ def deploy(run: Run, made: Prepared) -> Ending:
     with the release before, restored and verified (exit 75), or raises `DeployFailed` (76), which says why not.
     """
     try:
-        kept = apply_bundle(run, made.staged, made.kept)
+        kept = apply_bundle(run, made.bootstrap.role, made.staged, made.kept)
+        kept = write_files(run, made.bootstrap.role, made.values.manifest, made.files, kept)
         erase_left_over(run, made.bootstrap)
         project, model = made.project, made.model
         if made.staged is not None and made.staged.differs:
             project = open_project(run, made.bootstrap, made.values.resolution, None)
             model = read_model(run, project, "model-live")
-        project = label(run, project, model, kept, staged=made.staged)
+            expect_same(made.model, model)
+        project = label(run, project, model, kept, staged=made.staged, declared=made.values.manifest.files)
         seen = compare(run, project, model)
-    except (AgentError, Interrupted):
-        take_back_files(run)
+        if not seen.settled:
+            run_pre_up(run, project, made.staged)
+    except (AgentError, Interrupted) as error:
+        take_back_files(run, error)
         raise
     checks = made.values.manifest.checks
     try:
         if seen.settled:
             outcome, deployed = UNCHANGED, leave_alone(run, project, model, seen, checks)
         else:
+            kept = keep_started(run, kept, made.attempt, made.back_to)
             outcome, deployed = VERIFIED, start(run, project, model, seen, checks)
+            run_post_up(run, project, made.staged)
     except (AgentError, Interrupted) as error:
         return _give_back(run, made, error)
     run.see_through()
-    kept = keep_release(run, made.attempt, kept, staged=made.staged, deployed=deployed, changes=made.changes)
+    kept = keep_release(
+        run, made.attempt, kept, staged=made.staged, deployed=deployed, model=model, changes=made.changes
+    )
     prune_images(run, model, kept)
     return ending(outcome, kept, deployed, made.values.difference)
 
 
-def keep_restored(run: Run, made: Prepared) -> Ending:
+def keep_restored(run: Run, made: Prepared, failed: Failed) -> Ending:
     """This very release has failed before and was taken back: see that the one before it still runs, and say so."""
-    failed = made.kept.failed
-    assert failed is not None  # noqa: S101 - the caller has compared it
+    if failed.left:
+        return _keep_chosen(run, made, failed)
     error = DeployFailed(
         f"starting {failed.release.ref}, tag {failed.release.tag}",
         f"it failed at {failed.at} and is not tried again: {failed.cause}",
         "correct the bundle, the image or the values; or try the same again: `delphi-agent init --retry`",
     )
-    return _give_back(run, made, error)
+    # Nothing was deployed that an operator could want left as it is.
+    return _give_back(replace(run, options=replace(run.options, no_rollback=False)), made, error)
+
+
+def _keep_chosen(run: Run, made: Prepared, failed: Failed) -> Ending:
+    """An operator went back from this release: the chosen one is kept, and that is no failure."""
+    text = f"an operator went back from {failed.release.ref}, tag {failed.release.tag}, at {failed.at}"
+    nothing = DeployFailed("deploying what the bootstrap file says", text, "to deploy it after all: `init --retry`")
+    run.warn("release.left", f"{text}: it is not deployed; `delphi-agent init --retry` does")
+    ended = restore(run, made.bootstrap, made.cloud, values=made.values, attempt=made.attempt, failure=nothing)
+    return replace(ended, outcome=UNCHANGED, exit_code=0, errors=())
 
 
 def _give_back(run: Run, made: Prepared, error: AgentError | Interrupted) -> Ending:
@@ -97,8 +121,8 @@ def _give_back(run: Run, made: Prepared, error: AgentError | Interrupted) -> End
     except AgentError as second:
         number = made.kept.current.number if made.kept.current else 0
         raise _not_restored(failure, f"restoring release {number} failed: {second}", second) from error
-    if not isinstance(error, Interrupted):
-        # A signal says nothing against the release: the next run may try it.
+    if isinstance(error, DeployFailed) and run.deadline.left() > 0:
+        # A signal, an engine that went away, or too short a deadline says nothing against the release.
         keep_failure(run, made.attempt, failure)
     return ended
 
@@ -115,11 +139,23 @@ def _as_failure(error: AgentError | Interrupted) -> AgentError:
 
 def _why_not(run: Run, made: Prepared) -> str:
     """Why the release before is not restored; empty when it can be."""
-    current = made.kept.current
     if run.options.no_rollback:
         return "--no-rollback was given"
+    return _one_way(made) or _nowhere_to_go(made)
+
+
+def _one_way(made: Prepared) -> str:
+    started = made.kept.started
     if made.values.manifest.irreversible:
         return "vars.yaml says `irreversible: true`: what this release does at its start cannot be taken back"
+    if started is not None and started.irreversible:
+        says = "whose vars.yaml says `irreversible: true`: what it did cannot be taken back"
+        return f"{started.text} was started before, {says}"
+    return ""
+
+
+def _nowhere_to_go(made: Prepared) -> str:
+    current = made.kept.current
     if current is None:
         return "no release was verified on this host before"
     if current.role != made.bootstrap.role:
@@ -133,6 +169,20 @@ def _why_not(run: Run, made: Prepared) -> str:
 
 def _not_restored(failure: AgentError, reason: str, second: AgentError | None = None) -> DeployFailed:
     details = [*failure.details, f"not restored: {reason}"]
+    next_step = failure.next_step
     if second is not None:
         details += [*second.details, f"next for that: {second.next_step}"]
-    return DeployFailed(failure.doing, failure.cause, failure.next_step, details=details)
+        next_step = "see to what stopped the restoring, then `delphi-agent init`, or `delphi-agent rollback --to N`"
+    return DeployFailed(failure.doing, failure.cause, next_step, details=details)
+
+
+def expect_same(staged: Model, live: Model) -> None:
+    """Raise when the files in place make another project than the staged ones: nothing has been started yet."""
+    mine, other = ({(item.name, item.image, item.replicas) for item in model.services} for model in (staged, live))
+    if mine != other:
+        names = ", ".join(sorted({name for name, *_ in mine ^ other}))
+        raise ComposeFileError(
+            "reading the compose files where they now are",
+            f"with what this host has beside them they make another project than the bundle alone: {names}",
+            "see which file of the host's own Compose reads there (an override file?), and move it away",
+        )

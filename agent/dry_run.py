@@ -9,6 +9,7 @@ from agent.run import Run
 from agent.stages.fetching import Fetched, fetch, fetch_release, look_at_live
 from agent.stages.foresight import Foreseen, foresee
 from agent.stages.host import Cloud, identify, load_bootstrap, locked, recall
+from agent.stages.host_files import expect_mounts, keep_declared, plan_files
 from agent.stages.release import clean_up
 from agent.stages.values import recorded_difference, settle
 from agent.steps.fingerprints import Difference
@@ -49,8 +50,11 @@ def preview(run: Run, aim: Aim = as_it_says) -> Preview:
             kept = recall(run, cloud)
             target = aim(bootstrap, kept)
             bootstrap = target.bootstrap
-            fetched = _fetched(run, cloud, kept, target)
+            fetched = keep_declared(_fetched(run, cloud, kept, target), bootstrap.role)
+            expect_mounts(run, fetched.manifest)
             resolution = settle(run, bootstrap, cloud, fetched.manifest, fetched.found)
+            brought = kept.applied if fetched.staged is None else fetched.staged.files
+            plan_files(run, bootstrap.role, fetched.manifest, resolution, brought)
             current = kept.current
             return Preview(
                 staged=fetched.staged,

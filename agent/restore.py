@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.errors import AgentError, RestoredError
+from agent.errors import AgentError, Interrupted, RestoredError, UnreachableError, combine
 from agent.host.clock import Deadline
 from agent.report.record import Ending
 from agent.run import Options, Run, without_images
 from agent.stages.bundle import read_live_manifest, take_back
 from agent.stages.health import leave_alone, start
+from agent.stages.hooks import run_post_up, run_pre_up
 from agent.stages.host import Cloud, log_in, write_docker_config
 from agent.stages.images import put_back_images
 from agent.stages.project import compare, label, open_project, read_model
-from agent.stages.release import service_lines
+from agent.stages.release import forget_started, remove_strangers, service_lines
 from agent.stages.values import Values, look_up, settle
-from agent.steps import state
+from agent.steps import fingerprints, state
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.state import Release
+from agent.variables.lookup import Lookups
+from agent.variables.manifest import Manifest
 
 # Of its own: a deploy that has used up the run's deadline is the one that most needs to be taken back.
 RESERVE_SECONDS = 120.0
 
 
-def take_back_files(run: Run) -> None:
-    """Put the bundle's files back that an open transaction has replaced; no container has seen the new ones."""
+def take_back_files(run: Run, error: AgentError | Interrupted) -> None:
+    """Put the bundle's files back that an open transaction has replaced; no container has seen the new ones.
+
+    `error` is why; when the undoing fails too, both are told.
+    """
     run.see_through()
     kept, _ = state.load(run.host.paths.state, None)
-    if kept.journal is not None:
+    if kept.journal is None:
+        return
+    try:
         take_back(run, kept)
+    except AgentError as second:
+        raise (combine([error, second]) if isinstance(error, AgentError) else second) from error
 
 
 def restore(
@@ -43,33 +53,59 @@ def restore(
     kept, _ = state.load(run.host.paths.state, None)
     release = kept.current
     assert release is not None  # noqa: S101 - the caller has seen to it
-    run.warn("restore.started", f"{failure}: going back to release {release.number} ({release.ref}, {release.tag})")
+    if kept.journal is not None or kept.started is not None:
+        run.warn("restore.started", f"{failure}: going back to release {release.number} ({release.ref}, {release.tag})")
     kept = take_back(run, kept)
     bootstrap = bootstrap.changed({"CONFIG_REF": release.ref, "ECR_TAG": release.tag})
     manifest = read_live_manifest(run, bootstrap)
     # Asked again only where the manifest is another one: AWS may be what failed.
-    found = values.found if manifest == values.manifest else look_up(run, bootstrap, cloud, manifest)
+    found = values.found if manifest == values.manifest else _look_up_again(run, bootstrap, cloud, manifest, values)
     resolution = settle(run, bootstrap, cloud, manifest, found)
     project = open_project(run, bootstrap, resolution, None)
     put_back_images(run, project, release, lambda: write_docker_config(run, log_in(run, bootstrap, cloud)))
     run = without_images(run)
     model = read_model(run, project)
-    project = label(run, project, model, kept)
+    project = label(run, project, model, kept, declared=manifest.files)
     seen = compare(run, project, model)
-    bring_up = leave_alone if seen.settled else start
-    deployed = bring_up(run, project, model, seen, manifest.checks)
-    changed = values.difference.names
+    if seen.settled:
+        deployed = leave_alone(run, project, model, seen, manifest.checks)
+    else:
+        run_pre_up(run, project)
+        deployed = start(run, project, model, seen, manifest.checks)
+        run_post_up(run, project)
+    remove_strangers(run, model)
+    forget_started(run)
+    now = fingerprints.take(fingerprints.make_key(run.host.paths.state), resolution.environment)
+    changed = fingerprints.compare(release.values, now).names
     today = f"; values that are not those of then: {', '.join(changed)}" if changed else ""
     error = RestoredError(failure.doing, failure.cause, _NEXT, details=failure.details)
     return Ending(
         outcome="restored",
         exit_code=error.exit_code,
         text=f"release {release.number} ({release.ref}, tag {release.tag}) is back and every service was seen healthy;"
-        f" {attempt.ref}, tag {attempt.tag} is not deployed{today}",
+        f" {_named(attempt, release)} is not deployed{today}",
         errors=(error,),
         release=release.shown(),
         services=service_lines(deployed),
     )
+
+
+def _named(attempt: Release, release: Release) -> str:
+    """The release that failed, in words that tell it from the one that is back."""
+    if (attempt.ref, attempt.tag) != (release.ref, release.tag):
+        return f"{attempt.ref}, tag {attempt.tag}"
+    return "what that ref and tag hold now"
+
+
+def _look_up_again(run: Run, bootstrap: Bootstrap, cloud: Cloud, manifest: Manifest, values: Values) -> Lookups:
+    """Today's values for the former manifest; when AWS does not answer, those that this run has read already."""
+    try:
+        return look_up(run, bootstrap, cloud, manifest)
+    except UnreachableError as error:
+        if manifest.service != values.manifest.service:
+            raise
+        run.warn("restore.values", f"{error}; the values that this run has read before are used")
+        return values.found
 
 
 _NEXT = (

@@ -59,6 +59,8 @@ def back(number: int | None, *, force: bool) -> Aim:
                 "choose a release of this role: `delphi-agent history`",
             )
         changes = {"CONFIG_REF": release.ref, "ECR_TAG": release.tag}
+        if bootstrap.slug is not None:
+            changes["CONFIG_SLUG"] = release.slug
         bootstrap_change.check_file(bootstrap.path, changes)
         return _target(bootstrap, changes, release)
 
@@ -73,19 +75,29 @@ def _target(bootstrap: Bootstrap, changes: Mapping[str, str], release: Release |
 def choose(kept: State, number: int | None) -> Release:
     """The release to go back to; without a number the one before, or the last verified one when a later one failed."""
     known = {release.number: release for release in kept.releases}
-    if number is None and kept.journal is not None and kept.current is not None:
-        return kept.current
+    if number is None and kept.started is not None and kept.current is not None:
+        # An earlier rollback that was ended is gone on with; else a later release failed, and was left.
+        return known.get(kept.started.back_to or kept.current.number, kept.current)
     if number is None and len(kept.releases) > 1:
         return kept.releases[-2]
     if number in known:
         return known[number]
     listed = ", ".join(map(str, known)) or "none"
     what = "there is no release before" if number is None else f"release {number} is not known"
+    if number is None and kept.current is not None:
+        what += f" release {kept.current.number}, which is deployed"
     raise UsageError("going back to a former release", f"{what}; kept: {listed}", "see `delphi-agent history`")
 
 
 def refuse_one_way(kept: State, release: Release, *, force: bool) -> None:
     """A release that did something at its start that cannot be taken back is not left silently (contract section 6)."""
+    if kept.started is not None and kept.started.irreversible and not force:
+        raise UsageError(
+            f"going back to release {release.number}",
+            f"{kept.started.text} was started, whose vars.yaml says `irreversible: true`: what it did at its start (a"
+            " migration) stays, and the older release may not work with it",
+            "when you know that it does: `delphi-agent rollback --force`",
+        )
     between = [item.number for item in kept.releases if item.number > release.number and item.irreversible]
     if between and not force:
         raise UsageError(

@@ -17,6 +17,7 @@ from agent.steps.bootstrap import DOCUMENTED
 from agent.steps.check import Check
 from agent.variables import manifest
 from agent.variables.manifest_checks import read_checks
+from agent.variables.manifest_files import read_files, read_mounts
 from agent.variables.manifest_variable import Condition, Variable, read_variable
 from agent.variables.yaml_document import Document, is_null, place
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _FIX = "correct vars.yaml where the bundle is made"
 # The sections whose texts may name variables.
-_NAMING = ("checks", *manifest.EXTRAS)
+_NAMING = ("checks", "files")
 # The agent finds these out on the host.
 _DETECTED = frozenset({"PRIVATE_IP", "PUBLIC_IP"})
 
@@ -88,6 +89,9 @@ def _declared(document: Document, root: Node, faults: tuple[Finding, ...], boots
         if key not in manifest.FIELDS:
             document.warn(entry.key, f"unknown field `{key}` is ignored")
     checks = read_checks(document, entries["checks"].value) if "checks" in entries else ()
+    for key, reader in (("files", read_files), ("mounts", read_mounts)):
+        if key in entries:
+            reader(document, entries[key].value)  # for what it warns of
     words = {word for key in _NAMING if key in entries for word in _words(entries[key].value)}
     notes = (positions.split(note, document.name) for note in document.warnings())
     findings = [*faults, *(warning(at, "manifest-doubtful", text, _FIX) for at, text in notes)]

@@ -189,6 +189,33 @@ def _check(parser: argparse.ArgumentParser) -> None:
     _global_options(parser, first=False)
 
 
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Look at every precondition of a run and say how to mend what is wrong, within 10 seconds. Changes nothing, and"
+        " works while a run is at work. No value is shown."
+    )
+    parser.add_argument("--json", action="store_true", help="print one document (schema 1)")
+    parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="this manifest (else the bundle's)")
+    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
+    parser.add_argument(
+        "--iam-policy", action="store_true", help="print the IAM policy that the role needs, from the files alone"
+    )
+    parser.add_argument(
+        "--kms-key", action="append", default=[], metavar="ARN", help="with --iam-policy: a key of the values"
+    )
+    _global_options(parser, first=False)
+
+
+def _support_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Put what helps to see what is wrong into one archive (0600), without secrets. Works when all else does not."
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the archive (else a new one in this folder)")
+    _deadline(parser)
+    _global_options(parser, first=False)
+
+
 def _deadline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deadline", type=seconds, default=300.0, metavar="SECONDS", help="for the whole run (300)")
 
@@ -204,5 +231,7 @@ COMMANDS = {
     "exec": ("run a command with the resolved environment", _exec),
     "compose": ("run docker compose with the resolved environment", _compose),
     "check": ("what is wrong with a bundle, without AWS or Docker", _check),
+    "doctor": ("what stands in the way of a run on this host", _doctor),
     "status": ("the running or the last run", _status),
+    "support-bundle": ("collect what helps to find a fault, without secrets", _support_bundle),
 }

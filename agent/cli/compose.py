@@ -73,7 +73,7 @@ def _open(made: Run, asked: Inquiry, kept: State, private: Path, *, pulls: bool)
         opened = replace(opened, env={**opened.env, "ECR_TAG": Secret(tag)})
     _refuse_blanks(opened)
     model = project.read_model(made, opened)
-    return project.label(made, opened, model, kept, private / "override")
+    return project.label(made, opened, model, kept, private / "override", declared=asked.manifest.files)
 
 
 def _refuse_blanks(opened: Project) -> None:

@@ -19,6 +19,7 @@ from agent.host.host import Host
 from agent.host.leftovers import Roster
 from agent.host.paths import Paths
 from agent.report.children import ToldCommands
+from agent.report.farewell import Farewell
 from agent.report.history import History
 from agent.report.record import Ending, Recorder
 from agent.report.status import StatusFile
@@ -40,11 +41,10 @@ def conclude(
         environ=surroundings.environ,
         uid=os.geteuid(),
     )
-    recorder = Recorder(
-        surroundings.head(clock, arguments.deadline),
-        clock,
-        surroundings.sinks(arguments.log_format, _level(arguments), clock, redactor),
-    )
+    sinks = surroundings.sinks(arguments.log_format, _level(arguments), clock, redactor)
+    if arguments.command == "init" and surroundings.unattended:
+        sinks.append(Farewell(paths.console, redactor))
+    recorder = Recorder(surroundings.head(clock, arguments.deadline), clock, sinks)
     deadline = Deadline.after(clock, arguments.deadline)
     run = Run(
         host=host,
@@ -116,13 +116,23 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 
 def _what_changed(run: Run) -> str:
-    names = [step.name for step in run.recorder.steps if step.name in {"apply", "undo", "up"}]
-    undone = any(step.name == "undo" and step.state == "done" for step in run.recorder.steps)
-    if not names:
-        return "nothing was changed"
-    if "up" not in names and undone:
-        return "the bundle's files were put back, nothing else was changed"
-    return "the host was changed, nothing was taken back"
+    """What the steps that were taken come to, for an operator who has to know in what state the host is."""
+    steps = {step.name: step for step in run.recorder.steps}
+
+    def done(name: str) -> bool:
+        return name in steps and steps[name].state == "done"
+
+    if done("record"):
+        return "the release is deployed and every service was seen healthy"
+    if "up" in steps:
+        return "the bundle's files are back, the containers may not be" if done("undo") else "the host was changed"
+    hooks = "but for what the bundle's hooks did" if "pre-up" in steps else ""
+    if done("undo"):
+        return ", ".join(filter(None, ["the bundle's files were put back, nothing else was changed", hooks]))
+    # Without an undo a failed apply had not begun to replace anything.
+    if "undo" in steps or done("apply") or "files" in steps:
+        return "the host was changed"
+    return ", ".join(filter(None, ["nothing was changed", hooks]))
 
 
 class _Signals:
@@ -141,7 +151,9 @@ class _Signals:
         """From here on `Interrupted` may be raised: to be called right before who catches it."""
         if threading.current_thread() is threading.main_thread():
             for number in self.WANTED:
-                signal.signal(number, self._stop)
+                # What `nohup` and a shell's `&` have ignored stays ignored.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self._stop)
 
     def hold(self) -> None:
         """No signal cuts the run short any more. By a handler: children would inherit it that one is ignored."""

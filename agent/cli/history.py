@@ -59,6 +59,6 @@ def _runs(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
         release = item.get("release") or {}
         what = f"release {release['number']}" if release.get("number") else ""
         yield (
-            f"  {item['started_at'][:19]}  {item['outcome']:<11} exit {item['exit_code']:<3}"
-            f" {duration(item['seconds']):>8}  {item['command']}  by {item['user']}  {what}".rstrip()
+            f"  {item.get('started_at', '')[:19]:<19}  {item.get('outcome', ''):<11} exit {item.get('exit_code')!s:<3}"
+            f" {duration(item.get('seconds') or 0.0):>8}  {item.get('command')}  by {item.get('user')}  {what}".rstrip()
         )

@@ -23,7 +23,9 @@ MODULES = {
     "exec": "agent.cli.execute",
     "compose": "agent.cli.compose",
     "check": "agent.cli.check",
+    "doctor": "agent.cli.doctor",
     "status": "agent.cli.status",
+    "support-bundle": "agent.cli.support_bundle",
 }
 
 

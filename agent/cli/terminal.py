@@ -121,6 +121,18 @@ class Surroundings:
         client = self.environ.get("SSH_CONNECTION", "").partition(" ")[0]
         return f"{name}{sudo} from {client}" if client else f"{name}{sudo} on {socket.gethostname()}"
 
+    @property
+    def unattended(self) -> bool:
+        """Whether nobody looks: started by systemd or cloud-init, and not by a person on a terminal or through ssh.
+
+        systemd sets the two names for everything below a unit, cloud-init's commands included; in a person's session
+        they may be set, too.
+        """
+        a_unit = any(self.environ.get(name) for name in ("INVOCATION_ID", "JOURNAL_STREAM"))
+        a_person = any(self.environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "SUDO_USER"))
+        on_terminal = self.err.isatty() or (self.inp is not None and self.inp.isatty())
+        return a_unit and not a_person and not on_terminal
+
     def confirmed(self, question: str) -> bool:
         """Ask on a terminal; where nobody can be asked, the command itself is the answer."""
         if self.inp is None or not self.inp.isatty() or not self.err.isatty():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,34 @@ class Engine:
         with self._asking("listing the running containers"):
             return len(self._client().containers(quiet=True))
 
+    def proxies(self) -> dict[str, str]:
+        """The proxies that it uses, by the names of their variables; passwords are `xxxxx`."""
+        with self._asking("asking the Docker engine for its proxies"):
+            info = self._client().info()
+        keys = {"HTTP_PROXY": "HttpProxy", "HTTPS_PROXY": "HttpsProxy", "NO_PROXY": "NoProxy"}
+        return {name: info.get(key) or "" for name, key in keys.items()}
+
+    def remove_container(self, container: Container) -> None:
+        """End a container and remove it; its volumes stay."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        with self._asking(f"removing the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
+            self._client().remove_container(container.id, force=True)
+
+    def remove_networks(self, project: str, but: Collection[str]) -> list[str]:
+        """Remove the project's networks that are not in `but` and that no container uses; returns their names."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        gone = []
+        with self._asking(f"removing networks of project {project}"):
+            for item in self._client().networks(filters={"label": f"{PROJECT_LABEL}={project}"}):
+                if item["Name"] in but:
+                    continue
+                with contextlib.suppress(docker.errors.APIError):  # one that is in use stays
+                    self._client().remove_network(item["Id"])
+                    gone.append(item["Name"])
+        return gone
+
     def log_tail(self, container: Container, lines: int) -> list[str]:
         """The container's last lines, stdout and stderr as they came. They may hold secrets."""
         with self._asking(f"reading the log of container {container.name}"):
@@ -181,7 +209,7 @@ class Engine:
         """Seconds to wait for an answer: also after the deadline some, for the evidence of what went wrong."""
         return min(ANSWER_SECONDS, max(self._deadline.left(), LAST_SECONDS))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
         import docker.errors  # noqa: PLC0415 - see _client
         import requests.exceptions  # noqa: PLC0415 - see _client

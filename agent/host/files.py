@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from agent.errors import HostError
@@ -19,7 +19,7 @@ _HINTS = {
     errno.EDQUOT: "free some space or raise the quota, then run it again",
     errno.EROFS: "the file system is read-only: see `dmesg` and `mount`, remount it writable, then run it again",
     errno.EACCES: "run it as root (`sudo delphi-agent ...`)",
-    errno.EPERM: "run it as root (`sudo delphi-agent ...`)",
+    errno.EPERM: "run it as root (`sudo delphi-agent ...`); as root, see whether it is immutable (`lsattr`)",
 }
 
 
@@ -95,8 +95,8 @@ def parents_below(top: Path, path: str) -> list[Path]:
     return list((top / path).parents[:depth])[::-1]
 
 
-def remove_below(top: Path, paths: Iterable[str]) -> None:
-    """Unlink files below `top`, and remove folders that this leaves empty, but for the outermost.
+def remove_below(top: Path, paths: Iterable[str], folders_too: Collection[str]) -> None:
+    """Unlink files below `top`, and remove those of `folders_too` that this leaves empty, but for the outermost.
 
     What is gone already, or is a folder now, or lies behind a link, is left as it is.
     """
@@ -108,7 +108,7 @@ def remove_below(top: Path, paths: Iterable[str]) -> None:
             if target.is_symlink() or not target.is_dir():
                 target.unlink(missing_ok=True)
             for folder in folders[:0:-1]:
-                if any(folder.iterdir()):
+                if str(folder.relative_to(top)) not in folders_too or any(folder.iterdir()):
                     break
                 folder.rmdir()
 
@@ -137,6 +137,18 @@ def rewrite(path: Path, data: bytes) -> None:
                 temporary.unlink()
             raise
         sync_folder(path.parent)
+
+
+def try_beside(path: Path) -> None:
+    """Raise `HostError` when `path` could not be rewritten: its folder takes no file, or it is immutable."""
+    with naming(f"writing {path}"):
+        path = path.resolve(strict=True)
+        fd, temporary = _new_beside(path)
+        os.close(fd)
+        temporary.unlink()
+        # A link to it, and its removal, are refused for an immutable file as its replacement would be.
+        os.link(path, temporary)
+        temporary.unlink()
 
 
 def write_json(path: Path, value: object, mode: int, *, durable: bool = True) -> None:

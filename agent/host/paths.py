@@ -105,6 +105,11 @@ class Paths:
         return self.at("/var/run/docker.pid")
 
     @property
+    def console(self) -> Path:
+        """What EC2's get-console-output shows."""
+        return self.at("/dev/console")
+
+    @property
     def dmi(self) -> Path:
         """What the firmware says about the machine."""
         return self.at("/sys/class/dmi/id")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from agent.aws.s3 import BundleMoved, ConfigBucket
-from agent.errors import BundleError, BundleMissing
+from agent.compose_file import project_file
+from agent.errors import BundleError, BundleMissing, HostError
 from agent.host import files
 from agent.report import record
 from agent.report.record import Step
@@ -19,6 +21,7 @@ from agent.steps import apply as applying
 from agent.steps import (
     archive,
     bundle,
+    project,
     stage,
     state,
 )
@@ -124,7 +127,7 @@ def stage_release(run: Run, cloud: Cloud, loaded: Bootstrap, kept: State, releas
     return staged
 
 
-def apply_bundle(run: Run, staged: Staged | None, kept: State) -> State:
+def apply_bundle(run: Run, role: str, staged: Staged | None, kept: State) -> State:
     """Put the staged files in their places; what a former bundle brought stays until the release is verified.
 
     What is replaced is kept first, and recorded: a run that is killed in the middle is taken back by the next one.
@@ -133,18 +136,23 @@ def apply_bundle(run: Run, staged: Staged | None, kept: State) -> State:
         return kept if staged is None else replace(kept, applied={**kept.applied, **staged.files})
     paths = run.host.paths
     with run.step("apply", "replacing the bundle's files") as step:
-        applying.check(staged, paths.services)
+        early = (*applying.in_the_way(staged), *_read_by_compose(staged, role))
+        applying.check(staged, paths.services, early)
         affected = (*staged.added, *staged.changed, *staged.removed)
+        made = applying.missing_folders(staged, paths.services)
         journal, edits = journals.begin(kept, affected, paths.services, paths.state)
-        kept = replace(kept, applied={**kept.applied, **staged.files}, journal=journal)
+        journal = replace(journal, folders=(*journal.folders, *made))
+        kept = replace(
+            kept, applied={**kept.applied, **staged.files}, journal=journal, folders=kept.folders.union(made)
+        )
         state.save(paths.state, kept)
-        applying.apply(staged, paths.services)
+        applying.apply(staged, paths.services, early, kept.folders)
         kept = replace(kept, journal=replace(journal, applying=False))
         state.save(paths.state, kept)
         step.detail = f"{amount(len(staged.added) + len(staged.changed), 'file')} replaced"
     run.warn(
         "bundle.edited",
-        *(f"{paths.services / edit.path} had been changed on this host; kept as {edit.kept}" for edit in edits),
+        *(_edited(paths.services / edit.path, edit.kept) for edit in edits),
     )
     return kept
 
@@ -153,21 +161,50 @@ def mend(run: Run, kept: State) -> State:
     """Take back what a run had begun to replace when it was killed: never a mix of two bundles."""
     if kept.journal is None or not kept.journal.applying:
         return kept
-    kept = take_back(run, kept)
+    kept = take_back(run, kept, strict=False)
     run.warn("bundle.mended", "an earlier run was ended while it replaced the bundle's files: they were put back")
     return kept
 
 
-def take_back(run: Run, kept: State) -> State:
-    """Put the files back that the open transaction has replaced."""
+def take_back(run: Run, kept: State, *, strict: bool = True) -> State:
+    """Put the files back that the open transaction has replaced.
+
+    `strict` raises `HostError` when the former content of one is not kept any more; else that is a warning.
+    """
     if kept.journal is None:
         return kept
+    paths = run.host.paths
     with run.step("undo", "putting the bundle's former files back") as step:
         number = len(kept.journal.originals)
-        kept = journals.undo(kept, run.host.paths.services, run.host.paths.state)
-        state.save(run.host.paths.state, kept)
+        # From here on the tree may be a mix again: a run that finds it so goes on with the undoing.
+        state.save(paths.state, replace(kept, journal=replace(kept.journal, applying=True)))
+        undone = journals.undo(kept, paths.services, paths.state)
+        lost = ", ".join(str(paths.services / path) for path in undone.lost)
+        if lost and strict:
+            raise HostError(
+                "putting the bundle's former files back",
+                f"what was kept of them is gone: {lost}",
+                "deploy a bundle that is whole: `delphi-agent init`, or `delphi-agent rollback --to N`",
+            )
+        state.save(paths.state, undone.state)
         step.detail = amount(number, "file")
-    return kept
+    run.warn("bundle.edited", *(_edited(paths.services / edit.path, edit.kept) for edit in undone.edits))
+    if lost:
+        run.warn("bundle.lost", f"what was kept of former files is gone, they are as the last run left them: {lost}")
+    return undone.state
+
+
+def _edited(live: Path, kept: Path) -> str:
+    return f"{live} had been changed on this host; kept as {kept}"
+
+
+def _read_by_compose(staged: Staged, role: str) -> list[str]:
+    """Of the files that the new bundle lacks, those that Compose would still read; no container runs on them."""
+    names = {f"{role}/{name}" for name in (*project.FILE_NAMES, *project.OVERRIDE_NAMES)}
+    read = project_file.read(project.find(staged.folder / role, role))
+    used = [item.path for service in read.services for item in service.env_file if item.path is not None]
+    names |= {os.path.relpath(path, staged.folder) for path in used}
+    return [path for path in staged.removed if path in names]
 
 
 def erase_left_over(run: Run, loaded: Bootstrap) -> None:

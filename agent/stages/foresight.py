@@ -13,15 +13,15 @@ from agent.host.command import Command
 from agent.report.words import amount
 from agent.run import Run
 from agent.stages.fetching import Fetched
+from agent.stages.host_files import declared_paths
 from agent.stages.probes import expect_possible
 from agent.stages.project import Comparison, hold_against, open_project, with_labels
-from agent.steps import compose, fingerprints, mounted, view
+from agent.steps import compose, file_digests, fingerprints, host_files, mounted, view
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model
 from agent.steps.mounted import Labels
 from agent.steps.project import Project
 from agent.steps.reasons import Fate
-from agent.steps.stage import Staged
 from agent.steps.state import State
 from agent.variables.manifest import Manifest
 from agent.variables.resolution import Resolution
@@ -71,7 +71,7 @@ def foresee(run: Run, bootstrap: Bootstrap, fetched: Fetched, resolution: Resolu
                 return Foreseen(unknown=seen)
             opened, model = seen
             try:
-                labels = _labels(run, model, fetched.staged, kept)
+                labels = _labels(run, opened, model, fetched, kept)
                 found = _told(run, model, hold_against(run, with_labels(opened, labels, private), model))
             except AgentError as error:
                 step.detail = "not known"
@@ -112,9 +112,9 @@ def _as_live(run: Run, staging: Project, live: Path) -> Project:
     return replace(staging, folder=staging.shown, files=paths, view=words)
 
 
-def _labels(run: Run, model: Model, staged: Staged | None, kept: State) -> Labels:
+def _labels(run: Run, opened: Project, model: Model, fetched: Fetched, kept: State) -> Labels:
     """The labels that `init` would set, with the contents of the staged files."""
-    services = run.host.paths.services
+    services, staged, role = run.host.paths.services, fetched.staged, opened.shown.name
     new = dict(staged.files) if staged is not None else {}
     gone = set(staged.removed) if staged is not None else set()
     key = fingerprints.read_key(run.host.paths.state) if any(item.granted for item in model.services) else None
@@ -122,7 +122,12 @@ def _labels(run: Run, model: Model, staged: Staged | None, kept: State) -> Label
     def find(path: str) -> Path:
         return (run.host.paths.staging if path in new else services) / path
 
-    return mounted.labels(model, services, (set(kept.applied) | set(new)) - gone, key, find=find)
+    declared = fetched.manifest.files
+    bundle = (set(kept.applied) | set(new)) - gone - declared_paths(role, declared)
+    ready = host_files.prepare(declared, opened.env, role, fetched.manifest.name)
+    own = fingerprints.read_key(run.host.paths.state) if ready else None
+    written = file_digests.digests(ready, own) if own else {}
+    return mounted.labels(model, services, bundle, key, find=find, written=written)
 
 
 def _told(run: Run, model: Model, seen: Comparison) -> Foreseen:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.errors import ComposeFileError
 from agent.host import files
 from agent.host.engine import Container
 from agent.report.words import amount
 from agent.run import Options, Run
 from agent.secret import Secret
+from agent.stages import host_files
 from agent.steps import (
     compose,
     fingerprints,
@@ -21,6 +23,7 @@ from agent.steps import (
 )
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model, Plan
+from agent.steps.host_files import HostFile
 from agent.steps.mounted import Labels
 from agent.steps.project import Project
 from agent.steps.reasons import Fate
@@ -53,6 +56,20 @@ def read_model(run: Run, opened: Project, step_name: str = "model") -> compose.M
     return model
 
 
+def expect_one_project(run: Run, kept: State, model: Model) -> None:
+    """Raise when the project has another name than the deployed one, whose containers would run on beside it."""
+    current = kept.current
+    if current is None or not current.project or current.project == model.name:
+        return
+    if run.engine.containers(current.project):
+        raise ComposeFileError(
+            f"deploying the project {model.name}",
+            f"release {current.number} runs as the project {current.project}: both would run side by side",
+            f"keep the name (`name:` in the compose file, COMPOSE_PROJECT_NAME), or end the old one first: `docker"
+            f" compose --project-name {current.project} down`",
+        )
+
+
 def rehearse(run: Run, opened: Project, model: Model) -> None:
     """Let Compose go through the start of the new project, before anything live changes: networks, files, images."""
     with run.step("rehearse", "going through the start of the new project") as step:
@@ -79,15 +96,19 @@ def label(
     folder: Path | None = None,
     *,
     staged: Staged | None = None,
+    declared: Sequence[HostFile] = (),
 ) -> Project:
-    """Add the agent's own compose file, with the digests of mounted files.
+    """Add the agent's own compose file, with the digests of mounted files; `declared` are the manifest's `files`.
 
     What `staged` removes is not counted, though it is there until the release is verified: else the next run, which
     finds it gone, would take that for a change.
     """
     bundle = set(kept.applied) - set(staged.removed if staged is not None else ())
     key = fingerprints.make_key(run.host.paths.state) if any(item.granted for item in model.services) else None
-    made = mounted.labels(model, run.host.paths.services, bundle, key)
+    role = opened.shown.name
+    bundle -= host_files.declared_paths(role, declared)
+    written = host_files.live_digests(run, role, declared, opened.env)
+    made = mounted.labels(model, run.host.paths.services, bundle, key, written=written)
     return with_labels(opened, made, folder or run.host.paths.overrides)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from agent.errors import AgentError
@@ -29,7 +30,7 @@ from agent.steps.compose import Model
 from agent.steps.fingerprints import Difference
 from agent.steps.prune import prune
 from agent.steps.stage import Staged
-from agent.steps.state import Failed, Release, State
+from agent.steps.state import Failed, Release, Started, State
 
 Outcome = Literal["verified", "unchanged"]
 VERIFIED: Outcome = "verified"
@@ -54,6 +55,7 @@ def attempt_of(run: Run, loaded: Bootstrap, fetched: Fetched, *, kept: State, va
         references=references,
         digests=digests,
         irreversible=values.manifest.irreversible,
+        project=model.name,
     )
 
 
@@ -64,26 +66,95 @@ def keep_release(
     *,
     staged: Staged | None,
     deployed: Deployed,
+    model: Model,
     changes: Mapping[str, tuple[str, str]],
 ) -> State:
-    """Record what was seen healthy, after removing what only the former bundle brought."""
-    paths, journal = run.host.paths, kept.journal
+    """Record what was seen healthy, after removing what only the former bundle brought.
+
+    A folder that a service mounts stays, empty or not.
+    """
+    paths, journal, before = run.host.paths, kept.journal, kept.current
     with run.step("record", "recording the release") as step:
         if staged is not None:
-            files.remove_below(paths.services, staged.removed)
+            removed = set(staged.removed)
+            files.remove_below(paths.services, staged.removed, kept.folders - _mounted(model, paths))
             kept = replace(
-                kept, applied={path: file for path, file in kept.applied.items() if path not in set(staged.removed)}
+                kept,
+                applied={path: file for path, file in kept.applied.items() if path not in removed},
+                folders=frozenset(path for path in kept.folders if (paths.services / path).is_dir()),
             )
         made = replace(
             attempt,
             images={item.service: item.container.image for item in deployed.health if item.container},
             verified_at=run.host.clock.now().isoformat(timespec="seconds"),
         )
-        kept = release.record(paths.state, replace(kept, bootstrap=changes), made, paths.role(made.role) / ".ecr-tag")
+        back = kept.started is not None and kept.started.back_to is not None
+        pending = {**kept.bootstrap, **{name: _since(kept, name, pair) for name, pair in changes.items()}}
+        kept = release.record(paths.state, replace(kept, bootstrap=pending), made)
+        if back and before is not None:
+            kept = _leave(run, kept, before)
+        run.warn("release.tag-file", *release.write_tag(paths.role(made.role) / ".ecr-tag", made.tag))
         if journal is not None:
             journals.seal(journal, paths.state)
         journals.forget(paths.state, _needed(kept))
         step.detail = f"release {kept.current.number}" if kept.current else ""
+    return kept
+
+
+def _since(kept: State, name: str, pair: tuple[str, str]) -> tuple[str, str]:
+    """Old and new value; what an earlier run could not write yet is still the old one in the file."""
+    return (kept.bootstrap[name][0], pair[1]) if name in kept.bootstrap else pair
+
+
+def _mounted(model: Model, paths: Paths) -> set[str]:
+    """Every folder below /opt/services that a service mounts, or that a mounted one lies in."""
+    mounts = [Path(mount) for service in model.services for mount in service.mounts]
+    below = [mount.relative_to(paths.services) for mount in mounts if mount.is_relative_to(paths.services)]
+    return {str(folder) for path in below for folder in (path, *path.parents)}
+
+
+def _leave(run: Run, kept: State, before: Release) -> State:
+    """An operator went back from `before`: where the bucket still has it under this ref, no boot brings it back."""
+    left = replace(before, number=0, images={}, verified_at="")
+    current = kept.current
+    if current is None or left.starts_like(current):
+        return kept
+    at = run.host.clock.now().isoformat(timespec="seconds")
+    kept = replace(kept, failed=Failed(release=left, at=at, cause="an operator went back from it", left=True))
+    state.save(run.host.paths.state, kept)
+    return kept
+
+
+def remove_strangers(run: Run, model: Model) -> None:
+    """After going back: end what the failed release started and the restored one does not know.
+
+    Compose leaves a service alone whose profile is not active, and networks of the release before.
+    """
+    wanted = {service.name for service in model.services}
+    strange = [item for item in run.engine.containers(model.name) if item.service not in wanted]
+    for container in strange:
+        run.engine.remove_container(container)
+    gone = [*(item.name for item in strange), *run.engine.remove_networks(model.name, model.networks)]
+    if gone:
+        run.warn("restore.removed", f"removed what only the failed release had: {', '.join(gone)}")
+
+
+def forget_started(run: Run) -> None:
+    """What was started and not verified has been taken back."""
+    kept, _ = state.load(run.host.paths.state, None)
+    if kept.started is not None:
+        state.save(run.host.paths.state, replace(kept, started=None))
+
+
+def keep_started(run: Run, kept: State, attempt: Release, back_to: int | None) -> State:
+    """Remember, before a container is touched, what is being started: a killed run leaves that behind."""
+    earlier = kept.started is not None and kept.started.irreversible
+    text = f"{attempt.ref}, tag {attempt.tag}"
+    if earlier and kept.started is not None and not attempt.irreversible:
+        text = kept.started.text
+    started = Started(text=text, irreversible=attempt.irreversible or earlier, back_to=back_to)
+    kept = replace(kept, started=started)
+    state.save(run.host.paths.state, kept)
     return kept
 
 
@@ -96,7 +167,7 @@ def _needed(kept: State) -> set[int]:
 def keep_failure(run: Run, attempt: Release, failure: AgentError) -> None:
     """Remember that this very release failed and was taken back, so that no reboot tries it again."""
     kept, _ = state.load(run.host.paths.state, None)
-    if kept.failed is not None and kept.failed.release.same_as(attempt):
+    if kept.failed is not None and kept.failed.is_again(attempt):
         return  # with what was said of it the first time
     at = run.host.clock.now().isoformat(timespec="seconds")
     failed = Failed(release=attempt, at=at, cause=run.redactor.clean(failure.cause))

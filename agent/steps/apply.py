@@ -32,9 +32,9 @@ def in_the_way(staged: Staged) -> tuple[str, ...]:
     )
 
 
-def check(staged: Staged, services: Path) -> None:
+def check(staged: Staged, services: Path, early: Collection[str]) -> None:
     """Raise `HostError` for what is in the way of the new files and no bundle brought: a link, a file, a folder."""
-    cleared = set(in_the_way(staged))
+    cleared = set(early)
     for path in (*staged.added, *staged.changed):
         _expect_folders(services, files.parents_below(services, path), cleared)
         _expect_no_folder(services, path, cleared)
@@ -42,10 +42,20 @@ def check(staged: Staged, services: Path) -> None:
         _expect_folders(services, [*files.parents_below(services, path), services / path], cleared)
 
 
-def apply(staged: Staged, services: Path) -> None:
-    """Move every added or changed file to its place below `services`; `check` and a journal come first."""
+def missing_folders(staged: Staged, services: Path) -> tuple[str, ...]:
+    """The folders that have to be made for the new files, relative to `services`."""
+    wanted = {parent for path in staged.added for parent in files.parents_below(services, path)}
+    wanted |= {parent for path in staged.folders for parent in files.parents_below(services, f"{path}/x")}
+    return tuple(sorted(str(path.relative_to(services)) for path in wanted if not path.is_dir()))
+
+
+def apply(staged: Staged, services: Path, early: Collection[str], ours: Collection[str]) -> None:
+    """Move every added or changed file to its place below `services`; `check` and a journal come first.
+
+    Of the files that the new bundle lacks, `early` go now; so do folders of `ours` that this leaves empty.
+    """
     paths = (*staged.added, *staged.changed)
-    files.remove_below(services, in_the_way(staged))
+    files.remove_below(services, early, ours)
     if len(paths) <= DURABLE_FILES:
         for path in paths:
             with files.naming(f"writing {services / path}"):

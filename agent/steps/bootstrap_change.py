@@ -21,8 +21,18 @@ def check_values(changes: Mapping[str, str]) -> None:
 
 
 def check_file(path: Path, changes: Mapping[str, str]) -> None:
-    """Raise `BootstrapError` before anything is deployed when the file could not be given the values afterwards."""
+    """Raise before anything is deployed when the file could not be given the values afterwards.
+
+    `BootstrapError` when something else would change with them, `HostError` when its folder takes no new file.
+    """
     _rewritten(path, _read(path), changes)
+    files.try_beside(path)
+
+
+def unwritten(path: Path, pending: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """The new values of names for which the file still says the old one."""
+    now = shell_file.parse(_read(path), str(path)).values()
+    return {name: new for name, (old, new) in pending.items() if now.get(name) == old != new}
 
 
 def persist(path: Path, pending: Mapping[str, tuple[str, str]]) -> dict[str, str]:

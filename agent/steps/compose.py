@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.errors import ComposeFileError, HostError
+from agent.errors import AgentError, ComposeFileError, EngineError, HostError
 from agent.host.clock import Deadline
 from agent.host.command import Commands, Finished
 from agent.steps import service
@@ -22,6 +22,7 @@ class Model:
     name: str
     services: tuple[Service, ...]
     warnings: tuple[str, ...]
+    networks: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -60,6 +61,7 @@ def read_model(project: Project, commands: Commands, deadline: Deadline) -> Mode
         name=document["name"],
         services=tuple(service.read(name, services[name], document, project.env) for name in sorted(services)),
         warnings=tuple(dict.fromkeys(_warnings(finished))),
+        networks=tuple(str(item.get("name", name)) for name, item in (document.get("networks") or {}).items() if item),
     )
 
 
@@ -74,9 +76,14 @@ def _expect_plugin(project: Project, commands: Commands, deadline: Deadline) -> 
         )
 
 
-def _refused(doing: str, project: Project, finished: Finished) -> ComposeFileError:
+def _refused(doing: str, project: Project, finished: Finished) -> AgentError:
+    """Compose gives one status for all: its words, or the lack of them, tell whose fault it is."""
     details = [project.said(line) for line in finished.tail()[:-1]]
     cause = project.said(_last(finished))
+    if finished.status < 0:
+        return HostError(doing, cause, "see what ended it (`dmesg`: out of memory?), then run it again")
+    if re.search(r"Cannot connect to the Docker daemon|error during connect|request returned \w+ \w+ Error", cause):
+        return EngineError(doing, cause, "see why the engine is in trouble: `journalctl -u docker`, then run it again")
     return ComposeFileError(doing, cause, "correct the compose file in the bundle", details=details)
 
 
@@ -137,4 +144,7 @@ def actions_of(finished: Finished) -> dict[str, str]:
 
 def _last(finished: Finished) -> str:
     tail = finished.tail(1)
-    return tail[0] if tail else f"`docker compose` exited with {finished.status} and said nothing"
+    if tail:
+        return tail[0]
+    how = f"was ended by signal {-finished.status}" if finished.status < 0 else f"exited with {finished.status}"
+    return f"`docker compose` {how} and said nothing"

@@ -30,8 +30,12 @@ class Edit:
     kept: Path
 
 
-def begin(state: State, paths: Iterable[str], services: Path, state_folder: Path) -> tuple[Journal, tuple[Edit, ...]]:
+def begin(
+    state: State, paths: Iterable[str], services: Path, state_folder: Path, *, made: bool = False
+) -> tuple[Journal, tuple[Edit, ...]]:
     """Keep what is now in the place of each of `paths`; the journal to record before the first of them changes.
+
+    `made` says that the new files are made from variables.
 
     The edits are those files whose content no bundle brought. Continues the journal that is open, if there is one.
     """
@@ -46,21 +50,31 @@ def begin(state: State, paths: Iterable[str], services: Path, state_folder: Path
         with files.naming(f"keeping {live}"):
             present = live.is_symlink() or live.is_file()
             edited = present and not _is_as_recorded(live, was)
-            if path in originals and not edited:
+            if path in originals and not edited and not _lost(originals[path], store / path):
                 continue
             if not present:
-                originals.setdefault(path, Original(stored=False, mode=0, was=was))
+                originals.setdefault(path, Original(stored=False, mode=0, was=was, made=made))
                 continue
-            kept = store / path if path not in originals else _free_name(store / path)
+            first = path not in originals or _lost(originals[path], store / path)
+            kept = store / path if first else _free_name(store / path)
             _keep(live, kept)
             touched.add(kept.parent)
-            originals.setdefault(path, Original(stored=True, mode=live.lstat().st_mode & 0o7777, was=was))
+            if first:
+                digest = "" if made or live.is_symlink() else files.sha256(live)
+                mode = live.lstat().st_mode & 0o7777
+                originals[path] = Original(stored=True, mode=mode, was=was, sha256=digest, made=made)
         if edited:
             edits.append(Edit(path, kept))
     for parent in sorted(touched):
         with files.naming(f"writing {parent}"):
             files.sync_folder(parent)
-    return Journal(release=release, applying=True, originals=originals), tuple(edits)
+    folders = opened.folders if opened else ()
+    return Journal(release=release, applying=True, originals=originals, folders=folders), tuple(edits)
+
+
+def _lost(original: Original, kept: Path) -> bool:
+    """Whether the way back ends here: a content was kept, and is gone."""
+    return original.stored and not os.path.lexists(kept)
 
 
 def _is_as_recorded(live: Path, was: BundleFile | None) -> bool:
@@ -76,7 +90,16 @@ def _keep(live: Path, kept: Path) -> None:
     try:
         os.link(live, kept, follow_symlinks=False)
     except OSError:
-        shutil.copy2(live, kept, follow_symlinks=False)  # another file system, or one without links
+        copy(live, kept)  # another file system, or one without links
+
+
+def copy(source: Path, target: Path) -> None:
+    """A file with its content, mode, times, extended attributes and owner; durable."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    status = source.lstat()
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if not target.is_symlink():
+        files.sync_file(target)
 
 
 def _same(kept: Path, live: Path) -> bool:
@@ -92,21 +115,34 @@ def _free_name(path: Path) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def undo(state: State, services: Path, state_folder: Path) -> State:
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What an undo came to. `edits` were made since and are kept; of `lost` the former content is not kept any more."""
+
+    state: State
+    edits: tuple[Edit, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+def undo(state: State, services: Path, state_folder: Path) -> Undone:
     """Put everything back that the open journal names; done again after a crash, it goes on where it was.
 
-    What it returns has no journal; to save it is the caller's part.
+    The state that it returns has no journal; to save it is the caller's part.
     """
     journal = state.journal
     if journal is None:
-        return state
+        return Undone(state=state)
     store, applied = folder(state_folder, journal.release), dict(state.applied)
-    added = [path for path, original in journal.originals.items() if not original.stored]
-    files.remove_below(services, added)
+    edits, lost = [], []
     for path, original in journal.originals.items():
-        if original.stored:
-            _put_back(store / path, services, path, original.mode)
-        if original.was is None:
+        if edit := _keep_edit(services / path, store / path, original, state.applied.get(path)):
+            edits.append(Edit(path, edit))
+    added = [path for path, original in journal.originals.items() if not original.stored]
+    files.remove_below(services, added, journal.folders)
+    for path, original in journal.originals.items():
+        if original.stored and not _put_back(store / path, services, path, original):
+            lost.append(path)
+        elif original.was is None:
             applied.pop(path, None)
         else:
             applied[path] = original.was
@@ -114,26 +150,57 @@ def undo(state: State, services: Path, state_folder: Path) -> State:
         if parent.is_dir():
             with files.naming(f"writing {parent}"):
                 files.sync_folder(parent)
-    return replace(state, applied=applied, journal=None)
+    folders = state.folders - {path for path in journal.folders if not (services / path).is_dir()}
+    done = replace(state, applied=applied, journal=None, folders=folders)
+    return Undone(state=done, edits=tuple(edits), lost=tuple(lost))
 
 
-def _put_back(kept: Path, services: Path, path: str, mode: int) -> None:
+def _keep_edit(live: Path, kept: Path, original: Original, now: BundleFile | None) -> Path | None:
+    """Keep what somebody made of a file since it was replaced; None when it is what this or the former release has."""
+    with files.naming(f"keeping {live}"):
+        if original.made or live.is_symlink() or not live.is_file():
+            return None
+        known = {original.sha256, now.sha256 if now else ""}
+        if files.sha256(live) in known:
+            return None
+        free = _free_name(kept)
+        files.make_folder(free.parent, 0o700)
+        copy(live, free)
+        return free
+
+
+def _put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
+    """Whether the former content is in its place now."""
     live = services / path
     with files.naming(f"putting {live} back"):
+        there = live.is_file() and not live.is_symlink() and files.sha256(live) == original.sha256
+        if there and live.stat().st_mode & 0o7777 == original.mode:
+            return True  # never replaced, or put back already by a run that did not live to say so
         if not os.path.lexists(kept):
-            return  # put back already, by a run that did not live to say so
+            if there:
+                live.chmod(original.mode)
+            # Of one that is made from a variable nothing is known: a run put it back that did not live to say so.
+            return there or (not original.sha256 and (original.made or live.is_symlink()))
         for parent in files.parents_below(services, path):
             files.make_folder(parent, 0o755)
         try:
             kept.replace(live)
         except OSError:
-            beside = live.with_name(".delphi-agent-undo")
-            beside.unlink(missing_ok=True)
-            shutil.copy2(kept, beside, follow_symlinks=False)
-            beside.replace(live)
-            kept.unlink()
+            _copy_back(kept, live)
         if not live.is_symlink():
-            live.chmod(mode)
+            live.chmod(original.mode)
+    return True
+
+
+def _copy_back(kept: Path, live: Path) -> None:
+    beside = live.with_name(".delphi-agent-undo")
+    beside.unlink(missing_ok=True)
+    try:
+        copy(kept, beside)
+        beside.replace(live)
+    finally:
+        beside.unlink(missing_ok=True)
+    kept.unlink()
 
 
 def seal(journal: Journal, state_folder: Path) -> None:

@@ -38,14 +38,19 @@ def labels(
     key: Secret | None,
     *,
     find: Callable[[str], Path] | None = None,
+    written: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, str]]:
     """The labels of every service that sees a file of the bundle or a content that is made from a value.
+
+    `written` are keyed digests of files that the manifest wants made from variables, by path.
 
     Files are read where `find` says (in the staged tree, for a plan), else in the live folders: a local edit that
     `--skip-fetch` keeps counts as a change too.
     """
     find = find or services.joinpath
     made = {item.name: _labels(item, services, bundle, key, find) for item in model.services}
+    for item in model.services:
+        _add_written(made[item.name], item, services, written or {})
     return {name: found for name, found in made.items() if found}
 
 
@@ -70,6 +75,14 @@ def _labels(
     if service.granted and key is not None:
         made[CONTENTS] = _compact({name: _keyed(key, name, value) for name, value in sorted(service.granted.items())})
     return made
+
+
+def _add_written(made: dict[str, str], service: Service, services: Path, written: Mapping[str, str]) -> None:
+    mounts = [Path(mount) for mount in service.mounts]
+    seen = {path for path in written if any((services / path).is_relative_to(mount) for mount in mounts)}
+    if seen:
+        contents = json.loads(made.get(CONTENTS, "{}"))
+        made[CONTENTS] = _compact({**contents, **{f"file {path}": written[path] for path in sorted(seen)}})
 
 
 def _compact(named: Mapping[str, str]) -> str:

@@ -15,8 +15,8 @@ from agent.steps.bundle import COMMON
 from agent.steps.state import BundleFile, Release, State
 
 
-def record(paths_state: Path, kept: State, release: Release, tag_file: Path) -> State:
-    """Keep `release` as the current one, with the list of its files, and write its tag where operators look for it.
+def record(paths_state: Path, kept: State, release: Release) -> State:
+    """Keep `release` as the current one, with the list of its files.
 
     A release that starts the same thing as the current one keeps that one's number: a rerun is not a new release. The
     transaction is over with this, by one write: the journal is closed, what failed before is forgotten.
@@ -29,9 +29,8 @@ def record(paths_state: Path, kept: State, release: Release, tag_file: Path) -> 
         release = replace(release, number=current.number + 1 if current else 1)
         releases = (*kept.releases, release)[-states.KEEP_RELEASES :]
     _keep_list(paths_state, release.number, kept.files_of(release.role, COMMON))
-    kept = replace(kept, releases=releases, journal=None, failed=None)
+    kept = replace(kept, releases=releases, journal=None, failed=None, started=None)
     states.save(paths_state, kept)
-    _write_tag(tag_file, release.tag)
     return kept
 
 
@@ -52,8 +51,15 @@ def deployed_tag(kept: State, tag_file: Path) -> str | None:
     return None
 
 
-def _write_tag(path: Path, tag: str) -> None:
-    """`.ecr-tag` is read as `$(cat .ecr-tag)`; it is left alone when it already says so."""
+def write_tag(path: Path, tag: str) -> list[str]:
+    """`.ecr-tag` is read as `$(cat .ecr-tag)`; left alone when it says so already. Returns why it was not written.
+
+    Only people read it: what is in its way does not undo a verified deploy.
+    """
     text = f"{tag}\n".encode()
-    if not path.is_file() or path.read_bytes() != text:
-        files.write(path, text, 0o644)
+    try:
+        if not path.is_file() or path.read_bytes() != text:
+            files.write(path, text, 0o644)
+    except (HostError, OSError) as error:
+        return [f"{path} does not hold the deployed tag {tag}: {error}"]
+    return []

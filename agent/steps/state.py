@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Release:
     references: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     irreversible: bool = False
+    project: str = ""
 
     def same_as(self, other: Release) -> bool:
         """True when both would start the same thing, as far as values can be compared."""
@@ -78,39 +79,67 @@ def _bare(release: Release) -> Release:
 class Original:
     """What was in a file's place before the transaction: kept below `releases/N/replaced`, or nothing at all.
 
-    `was` is what was recorded of it when a bundle had brought it.
+    `was` is what was recorded of it when a bundle had brought it, `sha256` is its content's (empty for a link).
+    `made`: it is made from a variable, so that no digest is kept of it: a short value could be guessed from one.
     """
 
     stored: bool
     mode: int
     was: BundleFile | None
+    sha256: str = ""
+    made: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
     """The way back to release `release` (0: to before the first one), open until another release is verified.
 
-    While `applying`, the live tree may be a mix of two bundles.
+    While `applying` (or undoing), the live tree may be a mix of two bundles. `folders` were made on the way.
     """
 
     release: int
     applying: bool
     originals: Mapping[str, Original]
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A deploy that had reached `up` and was not verified; `back_to` is the release that a rollback aimed at.
+
+    `irreversible`: what it did at its start stays, whatever is deployed next.
+    """
+
+    text: str
+    irreversible: bool
+    back_to: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A release that was started, was not seen healthy, and was taken back: not to be tried again unasked."""
+    """A release that was started, was not seen healthy, and was taken back: not to be tried again unasked.
+
+    `left` by an operator's rollback: it had been healthy, and is not to come back by itself either.
+    """
 
     release: Release
     at: str
     cause: str
+    left: bool = False
+
+    def is_again(self, attempt: Release) -> bool:
+        """True when `attempt` is this release again; one that was left stays left whatever its values are."""
+        if self.left:
+            same = (self.release.slug, self.release.ref) == (attempt.slug, attempt.ref)
+            return same and self.release.starts_like(attempt)
+        return self.release.same_as(attempt)
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
     """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not.
 
+    `folders` are those that the agent made for them: no other folder is ever removed.
     `bootstrap` is what a verified release has still to write to the bootstrap file: name, old and new value.
     """
 
@@ -119,6 +148,8 @@ class State:
     releases: tuple[Release, ...] = ()
     journal: Journal | None = None
     failed: Failed | None = None
+    started: Started | None = None
+    folders: frozenset[str] = frozenset()
     bootstrap: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -153,7 +184,7 @@ def load(folder: Path, instance_id: str | None) -> tuple[State, str | None]:
         ) from error
     if instance_id is not None and state.instance_id != instance_id:
         text = f"the state in {folder} came from {state.instance_id}, this is {instance_id}: its verdicts are dropped"
-        return replace(state, instance_id=instance_id, releases=(), failed=None, bootstrap={}), text
+        return replace(state, instance_id=instance_id, releases=(), failed=None, started=None, bootstrap={}), text
     return state, None
 
 
@@ -169,28 +200,43 @@ def set_aside(folder: Path) -> Path:
 def _read(document: Mapping[str, Any]) -> State:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']}, this version of the agent knows {SCHEMA}")
-    journal, failed = document.get("journal"), document.get("failed")
+    journal, failed, started = (document.get(name) for name in ("journal", "failed", "started"))
     return State(
         instance_id=document["instance_id"],
-        applied={item["path"]: BundleFile(**item) for item in document["applied"]},
+        applied={item["path"]: BundleFile(**_known(BundleFile, item)) for item in document["applied"]},
         releases=tuple(_release(item) for item in document["releases"]),
         journal=None if journal is None else _journal(journal),
-        failed=None if failed is None else Failed(**{**failed, "release": _release(failed["release"])}),
+        failed=None if failed is None else _failed(failed),
+        started=None if started is None else Started(**_known(Started, started)),
+        folders=frozenset(document.get("folders") or ()),
         bootstrap={name: (old, new) for name, (old, new) in (document.get("bootstrap") or {}).items()},
     )
 
 
+def _known(kind: type, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows: a later one of the same schema may have added some."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in item.items() if name in names}
+
+
 def _release(item: Mapping[str, Any]) -> Release:
     values = item.get("values")
-    return Release(**{**item, "values": Fingerprints(**values) if values else None})
+    if not isinstance(item["number"], int):
+        raise TypeError("a release's number is no number")
+    return Release(**{**_known(Release, item), "values": Fingerprints(**values) if values else None})
+
+
+def _failed(item: Mapping[str, Any]) -> Failed:
+    return Failed(**{**_known(Failed, item), "release": _release(item["release"])})
 
 
 def _journal(item: Mapping[str, Any]) -> Journal:
     originals = {
-        path: Original(**{**entry, "was": BundleFile(**entry["was"]) if entry["was"] else None})
+        path: Original(**{**_known(Original, entry), "was": BundleFile(**entry["was"]) if entry["was"] else None})
         for path, entry in item["originals"].items()
     }
-    return Journal(release=item["release"], applying=item["applying"], originals=originals)
+    folders = tuple(item.get("folders") or ())
+    return Journal(release=item["release"], applying=item["applying"], originals=originals, folders=folders)
 
 
 def save(folder: Path, state: State) -> None:
@@ -203,6 +249,8 @@ def save(folder: Path, state: State) -> None:
         "releases": [asdict(item) for item in state.releases[-KEEP_RELEASES:]],
         "journal": asdict(state.journal) if state.journal else None,
         "failed": asdict(state.failed) if state.failed else None,
+        "started": asdict(state.started) if state.started else None,
+        "folders": sorted(state.folders),
         "bootstrap": dict(state.bootstrap),
     }
     files.write_json(folder / "state.json", document, 0o600)

@@ -37,7 +37,7 @@ HOST_NAMES = (
 Json = Any
 """What json.loads() gives."""
 
-FaultKind = Literal["error", "delay", "reset", "hang", "truncate", "short", "corrupt"]
+FaultKind = Literal["error", "delay", "reset", "hang", "truncate", "short", "corrupt", "trickle"]
 
 
 @dataclasses.dataclass
@@ -46,7 +46,8 @@ class Fault:
 
     Kinds: `error` answers with `status` and `code` in the service's own format; `delay` only delays; `reset` drops the
     connection without an answer; `hang` never answers (until the faults are cleared); `truncate` cuts the connection
-    in the middle of the body; `short` sends half of the body as if it were all; `corrupt` changes a byte of the body.
+    in the middle of the body; `short` sends half of the body as if it were all; `corrupt` changes a byte of the body;
+    `trickle` sends a byte of it every half second.
     """
 
     match: str
@@ -61,6 +62,8 @@ class Fault:
     """How many calls it hits; None: all of them."""
     skip: int = 0
     """How many matching calls it lets pass before."""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What an `error` has for headers, beside its own."""
 
 
 @dataclasses.dataclass(frozen=True)

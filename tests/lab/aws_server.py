@@ -65,7 +65,8 @@ class Front:
             if fault.kind in ("hang", "reset"):
                 return Reply(0, reset=True)
             if fault.kind == "error":
-                return error_reply(call.service, fault.status, fault.code, fault.message)
+                reply = error_reply(call.service, fault.status, fault.code, fault.message)
+                return dataclasses.replace(reply, headers=[*reply.headers, *fault.headers.items()])
         policy = aws_moto.account.policy
         refusal = policy.refusal(request, call, aws_moto.secret_arn) if policy else None
         aws_moto.account.door.enforced = True
@@ -112,6 +113,8 @@ def _damaged(reply: Reply, fault: Fault) -> Reply:
         return dataclasses.replace(reply, stop_after=half)
     if fault.kind == "short":
         return dataclasses.replace(reply, body=reply.body[:half])
+    if fault.kind == "trickle":
+        return dataclasses.replace(reply, pause=0.5)
     if fault.kind == "corrupt" and reply.body:
         changed = bytes([reply.body[half] ^ 1])
         return dataclasses.replace(reply, body=reply.body[:half] + changed + reply.body[half + 1 :])

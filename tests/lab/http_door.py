@@ -14,6 +14,7 @@ import socket
 import socketserver
 import ssl
 import struct
+import time
 from collections.abc import Callable, Iterable
 from http.client import responses
 from http.server import BaseHTTPRequestHandler
@@ -52,6 +53,8 @@ class Reply:
     """Send only so many bytes of the body, then cut the connection."""
     reset: bool = False
     """Send nothing at all: reset the connection."""
+    pause: float = 0.0
+    """Seconds between two bytes of the body: a trickle."""
 
 
 Respond = Callable[[Request], Reply]
@@ -119,10 +122,20 @@ class _Handler(BaseHTTPRequestHandler):
             lines.append("Connection: close")
             self.close_connection = True
         body = b"" if self.command == "HEAD" else reply.body[: reply.stop_after]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if reply.pause:
+            self._trickle(head, body, reply.pause)
+        else:
+            self.wfile.write(head + body)
         if reply.stop_after is not None:
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
+
+    def _trickle(self, head: bytes, body: bytes, pause: float) -> None:
+        self.wfile.write(head)
+        for place in range(len(body)):
+            time.sleep(pause)
+            self.wfile.write(body[place : place + 1])
 
     def log_message(self, *_: object) -> None:
         pass

@@ -58,6 +58,11 @@ class RegistryWatch:
         self._faults.append(dataclasses.replace(fault, number=next(self._numbers)))
         self._write()
 
+    def clear_faults(self) -> None:
+        if self.running:
+            self._faults = []
+            self._write()
+
     def requests(self, match: str) -> list[str]:
         return [line for line in self._machine.path(_LOG).read_text().splitlines() if match in line]
 

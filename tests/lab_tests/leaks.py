@@ -21,8 +21,8 @@ DOCKERS_OWN = re.compile(
     # containerd hands it to runc for the moment in which a health check starts.
     r"|tmp/runc-process\d+$)"
 )
-# What is on disk because it must be: the bootstrap file may hold AWS keys.
-ALLOWED = re.compile(r"^/opt/deployment/\.env$")
+# What is on disk because it must be: AWS keys and a proxy's password in the bootstrap file, which the engine gets too.
+ALLOWED = re.compile(r"^/(opt/deployment/\.env|etc/delphi-agent/docker-proxy\.env)$")
 
 
 @dataclasses.dataclass(frozen=True)

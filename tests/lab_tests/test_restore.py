@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.lab import images
 from tests.lab.lab import Lab
 from tests.lab.process import wait_until
 from tests.lab.world import TAG
@@ -287,3 +288,120 @@ def test_a_broken_state_does_not_stop_a_boot(deployed: Lab) -> None:
     assert any(event["event"] == "state.broken" for event in reports.events(done.stderr))
     # What the last release brought is known from its own list, so that what the new one lacks still goes.
     assert not deployed.machine.path(f"{SERVICES}/common/otel-collector-config.yaml").exists()
+
+
+def test_a_file_that_compose_itself_reads_goes_before_the_start_and_not_after_the_verdict(deployed: Lab) -> None:
+    override = "services: {telapi: {environment: {FROM_OVERRIDE: '1'}}}\n"
+    deployed.world.put_file("api/docker-compose.override.yaml", override)
+    assert deployed.agent("init").returncode == 0
+    assert "FROM_OVERRIDE" in deployed.get(3001, "/cgi-bin/env").split()
+    deployed.world.delete_file("api/docker-compose.override.yaml")
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    assert reports.finished(done.stderr)["outcome"] == "verified"
+    assert "FROM_OVERRIDE" not in deployed.get(3001, "/cgi-bin/env").split()
+    assert reports.finished(deployed.agent("init").stderr)["outcome"] == "unchanged"
+
+
+def test_a_run_killed_while_it_goes_back_is_gone_on_with_and_nothing_is_mixed(deployed: Lab) -> None:
+    before = look(deployed)
+    deployed.registry.push("2.0", CRASHES)
+    for name in ("Caddyfile", "second.conf", "third.conf"):
+        deployed.world.put_file(f"api/{name}", f"new {name}")
+    deployed.world.write_bootstrap(deployed.world.bootstrap_env(ECR_TAG="2.0"))
+    running = deployed.machine.start_process([*deployed.agent_command(), "init"], env=deployed.agent_env())
+    wait_until(lambda: '"step": "undo"' in running.stderr(), "the way back", timeout=60)
+    running.signal(signal.SIGKILL)
+    running.wait()
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 75, done.stderr
+    after = look(deployed)
+    assert (after.files, after.images, after.states) == (before.files, before.images, before.states)
+    assert leftovers(deployed) == []
+
+
+def test_a_one_way_step_stays_one_way_for_the_attempt_after_it(deployed: Lab) -> None:
+    deployed.registry.push("2.0", UNHEALTHY)
+    text = deployed.machine.path(f"{SERVICES}/api/vars.yaml").read_text()
+    deployed.world.put_file("api/vars.yaml", text + "irreversible: true\n")
+    deployed.world.write_bootstrap(deployed.world.bootstrap_env(ECR_TAG="2.0"))
+    assert deployed.agent("init").returncode == 76
+    deployed.world.put_file("api/vars.yaml", text)
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 76, done.stderr
+    assert "v1, tag 2.0 was started before" in reports.whole(reports.errors(done.stderr)[0])
+    refused = deployed.agent("rollback")
+    assert refused.returncode == 2, refused.stderr
+    assert "--force" in refused.stderr
+
+
+def test_what_only_the_failed_release_had_is_gone_with_it(deployed: Lab) -> None:
+    compose = deployed.machine.path(f"{SERVICES}/api/docker-compose.yaml").read_text()
+    extra = (
+        "  worker:\n    image: ${ECR_REGISTRY}/app:${ECR_TAG}\n    restart: always\n    command: [sh, -c, 'exit 3']\n"
+        "    networks: [more]\n"
+    )
+    deployed.world.put_file("api/docker-compose.yaml", compose + extra + "networks: {more: {}}\n")
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 75, done.stderr
+    assert set(inspect(deployed)) == {"api-telapi-1", "api-migrate-1"}
+    networks = deployed.engine.docker("network", "ls", "--format", "{{.Name}}").stdout.split()
+    assert "api_default" in networks
+    assert "api_more" not in networks
+
+
+def test_a_deadline_that_is_too_short_does_not_condemn_a_good_release(deployed: Lab) -> None:
+    slow = images.build(command=("sh", "-c", "sleep 7; exec /bin/httpd -f -p 3001 -h /www"))
+    deployed.registry.push("2.0", slow)
+    patient = compose_with(deployed, "retries: 4", "retries: 60")
+    deployed.world.put_file("api/docker-compose.yaml", patient)
+    deployed.world.write_bootstrap(deployed.world.bootstrap_env(ECR_TAG="2.0"))
+    assert deployed.agent("init", "--deadline", "7").returncode in {69, 75}
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_nohup_is_honoured(deployed: Lab) -> None:
+    deployed.registry.push("2.0", GOOD)
+    deployed.world.write_bootstrap(deployed.world.bootstrap_env(ECR_TAG="2.0"))
+    running = deployed.machine.start_process(["nohup", *deployed.agent_command(), "init"], env=deployed.agent_env())
+    wait_until(lambda: '"step": "pull"' in running.stderr(), "the pull")
+    running.signal(signal.SIGHUP)
+
+    assert running.wait(60) == 0, running.stderr()
+
+
+def test_another_project_name_is_refused_while_the_old_project_runs(deployed: Lab) -> None:
+    before = look(deployed)
+    compose = deployed.machine.path(f"{SERVICES}/api/docker-compose.yaml").read_text()
+    deployed.world.put_file("api/docker-compose.yaml", f"name: other\n{compose}")
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 65, done.stderr
+    assert "docker compose --project-name api down" in reports.errors(done.stderr)[0]["next_step"]
+    assert look(deployed) == before
+
+
+def test_a_folder_that_a_service_mounts_is_not_taken_away_with_its_last_file(deployed: Lab) -> None:
+    mounted = compose_with(deployed, "      - ./Caddyfile", "      - ./data:/data\n      - ./Caddyfile")
+    deployed.world.put_file("api/docker-compose.yaml", mounted)
+    deployed.world.put_file("api/data/.gitkeep", "")
+    assert deployed.agent("init").returncode == 0
+    deployed.world.delete_file("api/data/.gitkeep")
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    deployed.engine.docker("exec", "api-telapi-1", "sh", "-c", "echo x >/data/x")
+    assert deployed.machine.path(f"{SERVICES}/api/data/x").read_text() == "x\n"

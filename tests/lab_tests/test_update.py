@@ -219,7 +219,7 @@ def test_a_run_killed_between_verdict_and_bootstrap_file_does_not_go_back_at_the
     assert [path.name for path in deployed.machine.path("/opt/deployment").iterdir()] == [".env"]
 
 
-def test_a_bootstrap_file_that_cannot_be_written_is_told_and_is_written_by_the_next_run(deployed: Lab) -> None:
+def test_a_bootstrap_file_that_cannot_be_written_is_told_before_the_deploy(deployed: Lab) -> None:
     deployed.machine.run(["mount", "--bind", "/opt/deployment", "/opt/deployment"], check=True)
     deployed.machine.run(["mount", "-o", "remount,ro,bind", "/opt/deployment"], check=True)
     try:
@@ -228,10 +228,41 @@ def test_a_bootstrap_file_that_cannot_be_written_is_told_and_is_written_by_the_n
         deployed.machine.run(["umount", "/opt/deployment"], check=True)
     assert done.returncode == 74, done.stderr
     assert "read-only" in reports.errors(done.stderr)[0]["next_step"]
+    assert "nothing was changed" in reports.finished(done.stderr)["text"]
+    assert numbers(deployed) == [1]
 
+
+def test_a_bootstrap_file_that_stays_unwritable_does_not_take_a_verified_update_back(deployed: Lab) -> None:
+    strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=fchown", "-e", "inject=fchown:signal=KILL"]
+    deployed.machine.run([*strace, *deployed.agent_command(), "update", "--ecr-tag", "2.0"], env=deployed.agent_env())
+    deployed.machine.run(["mount", "--bind", "/opt/deployment", "/opt/deployment"], check=True)
+    deployed.machine.run(["mount", "-o", "remount,ro,bind", "/opt/deployment"], check=True)
+    try:
+        done = deployed.agent("init")
+    finally:
+        deployed.machine.run(["umount", "/opt/deployment"], check=True)
+
+    assert done.returncode == 0, done.stderr
+    assert any(event["event"] == "bootstrap.unwritten" for event in reports.events(done.stderr))
+    assert deployed.get(3001, "/release") == "two\n"
     assert deployed.agent("init").returncode == 0
     assert "ECR_TAG=2.0\n" in deployed.machine.path(BOOTSTRAP).read_text()
     assert deployed.get(3001, "/release") == "two\n"
+
+
+def test_what_an_operator_went_back_from_is_not_brought_back_by_the_next_boot(deployed: Lab) -> None:
+    deployed.world.put_file("api/Caddyfile", "second content under the same ref")
+    assert deployed.agent("init").returncode == 0
+    assert deployed.agent("rollback").returncode == 0
+    before = look(deployed)
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    assert any(event["event"] == "release.left" for event in reports.events(done.stderr))
+    assert look(deployed) == before
+    assert deployed.agent("init", "--retry").returncode == 0
+    assert look(deployed) != before
 
 
 def test_history_without_a_run_says_so(instance: Lab) -> None:

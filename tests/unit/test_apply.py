@@ -54,6 +54,7 @@ class World:
         self.bucket = FakeBucket()
         self.kept = State(instance_id="i-1")
         self.edits: list[Edit] = []
+        self.lost: tuple[str, ...] = ()
 
     def upload(self, tree: Tree) -> None:
         self.bucket.objects = {f"{BASE}api/vars.yaml": b"service: api"}
@@ -73,29 +74,38 @@ class World:
     def apply(self, staged: Staged) -> None:
         """The calls of `apply_bundle`, which has the step around them."""
         services = self.paths.services
-        applying.check(staged, services)
+        early = applying.in_the_way(staged)
+        applying.check(staged, services, early)
         paths = (*staged.added, *staged.changed, *staged.removed)
+        made = applying.missing_folders(staged, services)
         journal, edits = journals.begin(self.kept, paths, services, self.paths.state)
+        journal = replace(journal, folders=(*journal.folders, *made))
         self.edits = list(edits)
-        self.save(applied={**self.kept.applied, **staged.files}, journal=journal)
-        applying.apply(staged, services)
+        folders = self.kept.folders.union(made)
+        self.save(applied={**self.kept.applied, **staged.files}, journal=journal, folders=folders)
+        applying.apply(staged, services, early, folders)
         self.save(journal=replace(journal, applying=False))
 
     def verified(self, staged: Staged) -> None:
         """The calls of `keep_release`."""
-        files.remove_below(self.paths.services, staged.removed)
+        files.remove_below(self.paths.services, staged.removed, self.kept.folders)
         journal = self.kept.journal
         applied = {path: file for path, file in self.kept.applied.items() if path not in staged.removed}
         self.kept = replace(self.kept, applied=applied)
         number = self.kept.current.number if self.kept.current else 0
         release = replace(RELEASE, number=number, bundle=digest_of(staged.files))
-        self.kept = releases.record(self.paths.state, self.kept, release, self.file("api/.ecr-tag"))
+        self.kept = releases.record(self.paths.state, self.kept, release)
+        assert releases.write_tag(self.file("api/.ecr-tag"), "v1") == []
         if journal is not None:
             journals.seal(journal, self.paths.state)
         discard(self.paths.staging)
 
     def undo(self) -> None:
-        self.kept = journals.undo(self.kept, self.paths.services, self.paths.state)
+        """The calls of `take_back`."""
+        if self.kept.journal is not None:
+            self.save(journal=replace(self.kept.journal, applying=True))
+        undone = journals.undo(self.kept, self.paths.services, self.paths.state)
+        self.kept, self.edits, self.lost = undone.state, list(undone.edits), undone.lost
         state.save(self.paths.state, self.kept)
 
     def save(self, **changes: Any) -> None:  # noqa: ANN401 - fields of State, each of its own type
@@ -217,14 +227,14 @@ def test_a_folder_that_still_holds_a_file_of_the_host_stays(world: World) -> Non
 
 def test_the_folder_of_the_role_stays_when_it_is_empty(world: World) -> None:
     world.plant({"api/a": b"one"})
-    files.remove_below(world.paths.services, ("api/a",))
+    files.remove_below(world.paths.services, ("api/a",), {"api"})
 
     assert world.file("api").is_dir()
 
 
 def test_removing_what_an_operator_has_already_removed_with_its_folder_does_nothing(world: World) -> None:
     world.plant({"api/x": b""})
-    files.remove_below(world.paths.services, ("api/conf/deep/b", "api/conf/c"))
+    files.remove_below(world.paths.services, ("api/conf/deep/b", "api/conf/c"), {"api/conf"})
 
     assert world.live() == {"api/x": b""}
 
@@ -235,7 +245,7 @@ def test_removing_follows_no_link_that_took_the_place_of_a_folder(world: World, 
     (outside / "b").write_bytes(b"not ours")
     world.plant({"api/x": b""})
     world.file("api/conf").symlink_to(outside)
-    files.remove_below(world.paths.services, ("api/conf/b",))
+    files.remove_below(world.paths.services, ("api/conf/b",), {"api/conf"})
 
     assert (outside / "b").read_bytes() == b"not ours"
 
@@ -401,6 +411,42 @@ def test_an_edit_of_a_failed_release_is_kept_too(world: World) -> None:
     assert [edit.kept.read_bytes() for edit in world.edits] == [b"hot fix"]
     world.undo()
     assert world.live()["api/a"] == b"good"
+
+
+def test_what_somebody_made_of_a_file_of_the_failed_release_is_kept_when_it_is_undone(world: World) -> None:
+    world.deploy({"api/a": b"good"})
+    world.upload({"api/a": b"bad", "api/added": b"bad"})
+    world.apply(world.stage())
+    world.plant({"api/a": b"hot fix", "api/added": b"hot fix too"})
+    world.undo()
+
+    assert world.live() == {**VARS, "api/a": b"good"}
+    assert sorted((edit.path, edit.kept.read_bytes()) for edit in world.edits) == [
+        ("api/a", b"hot fix"),
+        ("api/added", b"hot fix too"),
+    ]
+
+
+def test_a_content_that_is_kept_no_more_is_told_and_not_taken_for_put_back(world: World) -> None:
+    world.deploy({"api/a": b"good", "api/b": b"good"})
+    world.upload({"api/a": b"bad", "api/b": b"bad"})
+    world.apply(world.stage())
+    (journals.folder(world.paths.state, 1) / "api/b").unlink()
+    world.undo()
+
+    assert world.lost == ("api/b",)
+    assert world.live() == {**VARS, "api/a": b"good", "api/b": b"bad"}
+
+
+def test_a_folder_of_the_host_that_undoing_leaves_empty_stays(world: World) -> None:
+    world.deploy({"api/a": b"good"})
+    world.file("api/data").mkdir()
+    world.upload({"api/a": b"good", "api/data/x": b"new", "api/made/y": b"new"})
+    world.apply(world.stage())
+    world.undo()
+
+    assert world.file("api/data").is_dir()
+    assert not world.file("api/made").exists()
 
 
 # --- killed at every boundary

@@ -214,7 +214,8 @@ def test_a_variable_without_a_use_is_a_warning(folder: Path) -> None:
         "FILE",
         "MEDIA_TLS_FULLCHAIN_B64",
     ]
-    manifest = "service: api\nfiles: {x: '${FILE}'}\nvariables:\n" + "".join(f"  - {{name: {v}}}\n" for v in variables)
+    head = "service: api\nfiles: [{variable: FILE, path: x}]\nvariables:\n"
+    manifest = head + "".join(f"  - {{name: {name}}}\n" for name in variables)
     report = checked(folder, manifest, f"{SERVICE}    labels: [$A]\n", **{"hooks/pre-up.d/10": "echo $HOOK\n"})
 
     assert told(report) == ["vars.yaml:5:5 warning variable-unused"]

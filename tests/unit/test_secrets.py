@@ -105,3 +105,18 @@ def test_an_arn_is_answered_under_the_arn_and_bytes_are_read_as_text() -> None:
 
 def test_an_answer_does_not_show_its_value() -> None:
     assert "c4nary" not in repr(reader(FakeSecretsManager({"a": "c4nary"})).one("a"))
+
+
+def test_a_secret_of_a_batch_that_failed_for_a_moment_is_asked_for_by_itself() -> None:
+    class Recovering(FakeSecretsManager):
+        def batch_get_secret_value(self, *, SecretIdList: list[str], NextToken: str = "0") -> dict[str, object]:  # noqa: N803
+            answer = super().batch_get_secret_value(SecretIdList=SecretIdList, NextToken=NextToken)
+            self.refuses = frozenset()
+            return answer
+
+    manager = Recovering({"ns/a": "1", "ns/b": "2"}, refuses=frozenset({"ns/b"}), code="InternalServiceError")
+
+    answers = reader(manager).batch(["ns/a", "ns/b"])
+
+    assert [answer.text.reveal() for answer in answers if answer.text] == ["1", "2"]
+    assert manager.calls == ["BatchGetSecretValue(2)", "GetSecretValue(ns/b)"]

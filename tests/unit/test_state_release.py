@@ -34,7 +34,9 @@ def mode(path: Path) -> int:
 
 def recorded(folder: Path, kept: State, tag: str = "v1", verified_at: str = RELEASE.verified_at) -> State:
     made = replace(RELEASE, tag=tag, verified_at=verified_at)
-    return releases.record(folder / "state", kept, made, folder / ".ecr-tag")
+    kept = releases.record(folder / "state", kept, made)
+    assert releases.write_tag(folder / ".ecr-tag", tag) == []
+    return kept
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:

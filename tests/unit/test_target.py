@@ -10,7 +10,7 @@ import pytest
 from agent.errors import BootstrapError, UsageError
 from agent.steps import bootstrap as bootstraps
 from agent.steps.bootstrap import Bootstrap
-from agent.steps.state import Journal, Release, State
+from agent.steps.state import Release, Started, State
 from agent.target import as_it_says, back, changed, choose
 
 TEXT = (
@@ -71,11 +71,24 @@ def test_rollback_can_name_any_release_that_is_kept() -> None:
     assert choose(STATE, 1) == RELEASES[0]
 
 
-def test_with_a_transaction_left_open_rollback_means_the_release_that_was_verified_last() -> None:
-    opened = replace(STATE, journal=Journal(release=3, applying=False, originals={}))
+def test_with_a_deploy_left_unverified_rollback_means_the_release_that_was_verified_last() -> None:
+    left = replace(STATE, started=Started(text="v4, tag 4", irreversible=False))
 
-    assert choose(opened, None) == RELEASES[2]
-    assert choose(opened, 2) == RELEASES[1]
+    assert choose(left, None) == RELEASES[2]
+    assert choose(left, 2) == RELEASES[1]
+
+
+def test_a_rollback_that_was_killed_is_gone_on_with() -> None:
+    killed = replace(STATE, started=Started(text="v2, tag 2", irreversible=False, back_to=2))
+
+    assert choose(killed, None) == RELEASES[1]
+
+
+def test_a_one_way_step_of_a_release_that_was_left_is_not_forgotten(bootstrap: Bootstrap) -> None:
+    left = replace(STATE, started=Started(text="v4, tag 4", irreversible=True))
+
+    with pytest.raises(UsageError, match="v4, tag 4 was started"):
+        back(None, force=False)(bootstrap, left)
 
 
 @pytest.mark.parametrize(("kept", "number"), [(STATE, 9), (replace(STATE, releases=RELEASES[:1]), None)])

@@ -1,0 +1,128 @@
+"""The stage that has the bootstrap file: who may make one, from what, and what is said when there is none."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from agent.errors import BootstrapError
+from agent.host.engine import Engine
+from agent.host.host import Host
+from agent.host.paths import Paths
+from agent.report.record import Recorder
+from agent.run import Options, Run
+from agent.secret import Redactor
+from agent.stages.host import load_bootstrap
+from tests.unit.fakes import HEAD, FakeClock, FakeCommands, FakeEngine, Loopback, Sayings, refusing_address
+from tests.unit.test_imds import TREE, Service
+from tests.unit.test_user_data import VALUES
+
+
+class Boot:
+    """A host whose firmware says nothing; `environ` is the agent's own."""
+
+    def __init__(self, root: Path, **environ: str) -> None:
+        self.sink, clock = Sayings(), FakeClock()
+        self.recorder = Recorder(HEAD, clock, [self.sink])
+        self.paths = Paths(root)
+        self.run = Run(
+            host=Host(paths=self.paths, clock=clock, commands=FakeCommands(), environ=environ, uid=0),
+            engine=cast("Engine", FakeEngine()),
+            recorder=self.recorder,
+            keepers=(),
+            redactor=Redactor(),
+            deadline=clock.deadline(),
+            options=Options(),
+            see_through=lambda: None,
+        )
+
+    def refused(self, path: Path | None = None, *, writes: bool) -> str:
+        with pytest.raises(BootstrapError) as caught:
+            load_bootstrap(self.run, path, writes=writes)
+        assert caught.value.exit_status == 78
+        assert not self.paths.bootstrap.exists()
+        return "\n".join([str(caught.value), *caught.value.details, caught.value.next_step])
+
+    def plant(self, path: str, text: str) -> None:
+        self.paths.at(path).parent.mkdir(parents=True, exist_ok=True)
+        self.paths.at(path).write_text(text)
+
+
+ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+WORLD = {**TREE, "user-data": json.dumps({"delphi": VALUES})}
+
+
+def test_a_file_is_made_from_user_data_and_then_read_like_any_other(tmp_path: Path) -> None:
+    with Loopback(Service(WORLD)) as server:
+        boot = Boot(tmp_path, **{ENDPOINT: server.url})
+        loaded = load_bootstrap(boot.run, writes=True)
+        asked = len(server.requests)
+        assert load_bootstrap(boot.run, writes=True).variables == loaded.variables == VALUES
+        assert len(server.requests) == asked
+
+    assert stat.S_IMODE(boot.paths.bootstrap.stat().st_mode) == 0o600
+    assert stat.S_IMODE(boot.paths.bootstrap.parent.stat().st_mode) == 0o755
+    assert boot.recorder.steps[0].detail.endswith("9 variables, written from the user data's section `delphi`")
+
+
+def test_who_only_asks_is_told_that_init_looks_further_and_sends_nothing(tmp_path: Path) -> None:
+    with Loopback(Service(WORLD)) as server:
+        said = Boot(tmp_path, **{ENDPOINT: server.url}).refused(writes=False)
+
+    assert server.requests == []
+    assert "`delphi-agent init` also looks into the user data and tags" in said
+
+
+def test_a_file_that_somebody_named_is_never_made(tmp_path: Path) -> None:
+    with Loopback(Service(WORLD)) as server:
+        Boot(tmp_path, **{ENDPOINT: server.url}).refused(tmp_path / "named", writes=True)
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "firmware", "said"),
+    [
+        ({}, "", "the firmware does not say EC2"),
+        ({}, "Hetzner", "the firmware does not say EC2"),
+        ({"AWS_EC2_METADATA_DISABLED": "true"}, "Amazon EC2", "AWS_EC2_METADATA_DISABLED is true"),
+    ],
+)
+def test_where_there_is_no_metadata_service_it_is_not_asked(
+    tmp_path: Path, environ: dict[str, str], firmware: str, said: str
+) -> None:
+    boot = Boot(tmp_path, **environ)
+    if firmware:
+        boot.plant("/sys/class/dmi/id/sys_vendor", firmware)
+
+    assert said in boot.refused(writes=True)
+
+
+def test_a_service_that_does_not_answer_is_told_beside_the_missing_file(tmp_path: Path) -> None:
+    boot = Boot(tmp_path, **{ENDPOINT: refusing_address()})
+    said = boot.refused(writes=True)
+
+    assert "there is no such file" in said
+    assert "user data could not be looked at (no token within 5 s; the last try: Connection refused)" in said
+
+
+def test_an_instance_that_gives_nothing_is_told_what_was_looked_for(tmp_path: Path) -> None:
+    with Loopback(Service()) as server:
+        assert "no section `delphi`" in Boot(tmp_path, **{ENDPOINT: server.url}).refused(writes=True)
+
+
+def test_what_cloud_init_says_is_the_cause_of_an_absent_file_and_of_a_faulty_one(tmp_path: Path) -> None:
+    boot = Boot(tmp_path)
+    boot.plant("/run/cloud-init/result.json", '{"v1": {"datasource": "DataSourceNone", "errors": []}}')
+    assert "there is no such file; cloud-init found no datasource" in boot.refused(writes=True)
+
+    boot.plant("/opt/deployment/.env", "ENVIRONMENT=prod\n")
+    with pytest.raises(BootstrapError) as caught:
+        load_bootstrap(boot.run)
+
+    assert "cloud-init found no datasource" in caught.value.details[-1]
+    assert "HOSTNAME is not set" in caught.value.details[0]
