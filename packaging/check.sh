@@ -47,10 +47,11 @@ lint() {
 
 # One run for all tests, so that its last line counts all of them.
 run_tests() {
+    # Side by side: each process has a lab of its own, and a lab mostly waits.
     if [ -n "$quick" ]; then
-        set -- -m "not slow" tests/unit tests/packaging
+        set -- -n 2 --dist loadfile -m "not slow" tests/unit tests/packaging
     else
-        set -- tests/unit tests/packaging tests/lab_tests
+        set -- -n 2 --dist loadfile tests/unit tests/packaging tests/lab_tests
     fi
     [ -z "$long" ] || export DELPHI_LONG=1
     say "tests"

@@ -21,7 +21,9 @@ def work(run):
         warnings.warn("a library warns about itself")
     return Ending(outcome="unchanged", exit_code=0, text="done")
 
-arguments = argparse.Namespace(root=pathlib.Path(sys.argv[1]), deadline=5.0, command="init", log_format="auto", log_level="info")
+arguments = argparse.Namespace(
+    root=pathlib.Path(sys.argv[1]), deadline=5.0, command="init", log_format="auto", log_level="info"
+)
 sys.exit(conclude(arguments, Surroundings.real(["init"]), work, Options()))
 """
 
