@@ -54,7 +54,7 @@ def boot(run: Run, aim: Aim = as_it_says) -> Ending:
 
             # The apply point: from here on the host changes.
             ending = deploy(run, made)
-            if ending.exit_code == 0:
+            if ending.exit_code == 0 and target.changes:
                 write_bootstrap(run)
             return ending
         finally:
