@@ -21,8 +21,9 @@ from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model
 from agent.steps.host_files import Ready
 from agent.steps.project import Project
+from agent.steps.records import Failed, Release
 from agent.steps.stage import Staged
-from agent.steps.state import Failed, Release, State
+from agent.steps.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from agent.stages.release import forget_started, remove_strangers, service_lines
 from agent.stages.values import Values, look_up, settle
 from agent.steps import fingerprints, state
 from agent.steps.bootstrap import Bootstrap
-from agent.steps.state import Release
+from agent.steps.records import Release
 from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
 

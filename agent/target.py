@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from agent.errors import UsageError
 from agent.steps import bootstrap_change
 from agent.steps.bootstrap import Bootstrap
-from agent.steps.state import Release, State
+from agent.steps.records import Release
+from agent.steps.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

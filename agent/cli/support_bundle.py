@@ -13,7 +13,7 @@ from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
 from agent.errors import AgentError
 from agent.host import files
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.report.record import Ending, Recorder
 from agent.report.support import Member, Scanner, archive, seal
 from agent.report.words import size

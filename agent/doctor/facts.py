@@ -12,7 +12,8 @@ from agent.aws.ecr import Login
 from agent.aws.imds import Imds
 from agent.aws.parameters import Parameter
 from agent.aws.session import AwsSession
-from agent.host.engine import Container, Engine
+from agent.host.engine import Engine
+from agent.host.engine_answers import Container
 from agent.host.host import Host
 from agent.host.proxy import Proxies
 from agent.secret import Redactor

@@ -9,7 +9,7 @@ from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, warn
 from agent.errors import UnreachableError
 from agent.host.clock import Deadline
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.report.words import amount
 from agent.steps import mounts as mount_points
 from agent.variables.manifest import Manifest

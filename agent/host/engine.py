@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from agent.errors import EngineError
 from agent.host import retry
 from agent.host.clock import Deadline
-from agent.secret import Secret
+from agent.host.engine_answers import ONE_OFF_LABEL, PROJECT_LABEL, Container, Image, container_of, image_of
 
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
-ONE_OFF_LABEL = "com.docker.compose.oneoff"
-OWN_LABELS = "io.delphi-agent."
 ANSWER_SECONDS = 30.0
 LAST_SECONDS = 1.0
 # A boot waits this long for an engine that is still starting.
 READY_SECONDS = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """One container as the engine sees it now. `health` is None when it has no health check.
-
-    `reference` is the image's name when it was made, `labels` are the agent's own, `environment` is what it was given
-    by Compose and by its image.
-    """
-
-    id: str
-    name: str
-    service: str
-    image: str
-    state: str
-    exit_code: int
-    restarts: int
-    restart_policy: str
-    started: dt.datetime | None
-    health: str | None
-    health_log: str = field(default="", repr=False)
-    finished: dt.datetime | None = None
-    reference: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
-    environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Image:
-    """One image on the host, with its tags and the digests under which it was pulled (`name@sha256:...`)."""
-
-    id: str
-    tags: tuple[str, ...]
-    digests: tuple[str, ...] = ()
 
 
 class Engine:
@@ -99,7 +58,7 @@ class Engine:
         import docker.errors  # noqa: PLC0415 - see _client
 
         try:
-            return _container(self._client().inspect_container(identity))
+            return container_of(self._client().inspect_container(identity))
         except docker.errors.NotFound:
             return None  # removed since the listing
 
@@ -145,7 +104,7 @@ class Engine:
     def images(self) -> list[Image]:
         """The images on the host."""
         with self._asking("listing the images"):
-            return [_image(item) for item in self._client().images()]
+            return [image_of(item) for item in self._client().images()]
 
     def images_in_use(self) -> set[str]:
         """The ids of images that any container has, running or not."""
@@ -163,7 +122,7 @@ class Engine:
 
         with self._asking(f"looking for the image {reference}"):
             try:
-                return _image(self._client().inspect_image(reference))
+                return image_of(self._client().inspect_image(reference))
             except docker.errors.ImageNotFound:
                 return None
 
@@ -236,46 +195,3 @@ def _root_cause(error: BaseException) -> str:
         nested = next((item for item in cause.args if isinstance(item, BaseException)), None)
         cause = nested or cause.__cause__ or cause.__context__
     return str(error)
-
-
-def _image(data: Mapping[str, Any]) -> Image:
-    """The engine lists an untagged image with `<none>:<none>` or with nothing, by its version."""
-    tags, digests = (data.get(key) or () for key in ("RepoTags", "RepoDigests"))
-    return Image(
-        data["Id"],
-        tuple(tag for tag in tags if tag != "<none>:<none>"),
-        tuple(digest for digest in digests if not digest.startswith("<none>@")),
-    )
-
-
-def _container(data: Mapping[str, Any]) -> Container:
-    state, config = data["State"], data["Config"]
-    labels = config.get("Labels") or {}
-    given = (entry.partition("=") for entry in config.get("Env") or ())
-    health = state.get("Health") or {}
-    log: Sequence[Mapping[str, Any]] = health.get("Log") or ()
-    return Container(
-        id=data["Id"],
-        name=data["Name"].lstrip("/"),
-        service=labels.get(SERVICE_LABEL, ""),
-        image=data["Image"],
-        state=state["Status"],
-        exit_code=state["ExitCode"],
-        restarts=data.get("RestartCount", 0),
-        restart_policy=data["HostConfig"].get("RestartPolicy", {}).get("Name") or "no",
-        started=_time(state.get("StartedAt", "")),
-        health=health.get("Status") if health.get("Status") != "none" else None,
-        health_log=(log[-1].get("Output") or "").strip() if log else "",
-        finished=_time(state.get("FinishedAt", "")),
-        reference=config.get("Image", ""),
-        labels={name: value for name, value in labels.items() if name.startswith(OWN_LABELS)},
-        environment={name: Secret(value) for name, _, value in given},
-    )
-
-
-def _time(text: str) -> dt.datetime | None:
-    """An RFC 3339 time with nanoseconds, as Go prints it; None for Go's zero time."""
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text)
-    if match is None or text.startswith("0001-"):
-        return None
-    return dt.datetime.fromisoformat(f"{match[1]}+00:00")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent.errors import AgentError
-from agent.report.record import Costs, Ending, Level, RunHead, Step
+from agent.report.last_word import LastWord
+from agent.report.record import Ending, RunHead
 from agent.report.words import duration
 from agent.secret import Redactor
 
@@ -21,7 +22,7 @@ MOST_EVIDENCE = 12
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x1f\x7f-\x9f]")
 
 
-class Farewell:
+class Farewell(LastWord):
     """A sink that tells the console how a run failed: verdict, causes, next steps, the end of the evidence.
 
     At most `MOST_LINES` plain lines, with known secrets taken out. A console that is not there, or does not take them
@@ -29,31 +30,15 @@ class Farewell:
     """
 
     def __init__(self, console: Path, redactor: Redactor) -> None:
+        super().__init__()
         self._console = console
         self._redactor = redactor
-        self._head: RunHead | None = None
 
-    def began(self, head: RunHead) -> None:
-        """Which run it is."""
-        self._head = head
-
-    def started(self, step: Step) -> None:
-        """Nothing."""
-
-    def progressed(self, step: Step) -> None:
-        """Nothing."""
-
-    def ended(self, step: Step) -> None:
-        """Nothing."""
-
-    def said(self, level: Level, event: str, text: str, fields: Mapping[str, object]) -> None:
-        """Nothing."""
-
-    def finished(self, ending: Ending, seconds: float, costs: Costs) -> None:
+    def ended_as(self, head: RunHead, ending: Ending, seconds: float) -> None:
         """The last words, when it has failed."""
-        if ending.exit_code == 0 or self._head is None:
+        if ending.exit_code == 0:
             return
-        lines = [*_lines(self._head, ending, seconds)][:MOST_LINES]
+        lines = [*_lines(head, ending, seconds)][:MOST_LINES]
         # A serial line shows each as it comes: the words of the kernel before it may have no line end.
         text = "\n" + "".join(f"{self._plain(line)}\n" for line in lines)
         with contextlib.suppress(OSError):

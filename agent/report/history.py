@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent import __version__
 from agent.host import files
 from agent.host.clock import Clock
+from agent.report.last_word import LastWord
 from agent.report.log import clean
-from agent.report.record import Costs, Ending, Level, RunHead, Step
+from agent.report.record import Ending, RunHead
 from agent.secret import Redactor
 
 SCHEMA = 1
@@ -21,36 +21,17 @@ SCHEMA = 1
 MOST_BYTES = 1 << 20
 
 
-class History:
+class History(LastWord):
     """A sink that appends one line at the end of the run. A run that is killed leaves none."""
 
     def __init__(self, path: Path, clock: Clock, redactor: Redactor) -> None:
+        super().__init__()
         self._path = path
         self._clock = clock
         self._redactor = redactor
-        self._head: RunHead | None = None
 
-    def began(self, head: RunHead) -> None:
-        """Who started it."""
-        self._head = head
-
-    def started(self, step: Step) -> None:
-        """Nothing."""
-
-    def progressed(self, step: Step) -> None:
-        """Nothing."""
-
-    def ended(self, step: Step) -> None:
-        """Nothing."""
-
-    def said(self, level: Level, event: str, text: str, fields: Mapping[str, object]) -> None:
-        """Nothing."""
-
-    def finished(self, ending: Ending, seconds: float, costs: Costs) -> None:
+    def ended_as(self, head: RunHead, ending: Ending, seconds: float) -> None:
         """The line. What is deployed then is in `release`; a run that could not be recorded is not held up by that."""
-        head = self._head
-        if head is None:
-            return
         line = {
             "schema": SCHEMA,
             "agent": __version__,

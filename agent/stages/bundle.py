@@ -29,8 +29,9 @@ from agent.steps import journal as journals
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import Listing
 from agent.steps.caps import Caps
+from agent.steps.records import Release
 from agent.steps.stage import Staged
-from agent.steps.state import Release, State
+from agent.steps.state import State
 from agent.variables import manifest
 from agent.variables.manifest import Manifest
 

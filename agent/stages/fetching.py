@@ -13,8 +13,9 @@ from agent.stages.host import Cloud
 from agent.stages.values import look_up
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import MANIFEST
+from agent.steps.records import Release
 from agent.steps.stage import Staged
-from agent.steps.state import Release, State
+from agent.steps.state import State
 from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
 

@@ -11,7 +11,7 @@ from agent.run import Run
 from agent.steps import images, pull
 from agent.steps.compose import Model
 from agent.steps.project import Project
-from agent.steps.state import Release
+from agent.steps.records import Release
 
 
 def pull_images(run: Run, opened: Project, model: Model, log_in_again: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.errors import ComposeFileError
 from agent.host import files
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.report.words import amount
 from agent.run import Options, Run
 from agent.secret import Secret

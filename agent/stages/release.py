@@ -29,8 +29,9 @@ from agent.steps.bundle import COMMON
 from agent.steps.compose import Model
 from agent.steps.fingerprints import Difference
 from agent.steps.prune import prune
+from agent.steps.records import Failed, Release, Started
 from agent.steps.stage import Staged
-from agent.steps.state import Failed, Release, Started, State
+from agent.steps.state import State
 
 Outcome = Literal["verified", "unchanged"]
 VERIFIED: Outcome = "verified"

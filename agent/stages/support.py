@@ -12,7 +12,7 @@ from pathlib import Path
 from agent import __version__
 from agent.errors import AgentError
 from agent.host.command import Command
-from agent.host.engine import PROJECT_LABEL, Container
+from agent.host.engine_answers import PROJECT_LABEL, Container
 from agent.host.side_by_side import within
 from agent.report.support import Member
 from agent.run import Run

@@ -17,8 +17,8 @@ from agent.errors import AgentError, BundleMissing, HostError
 from agent.host import files
 from agent.steps import journal
 from agent.steps.bundle import Entry, Listing
+from agent.steps.records import BundleFile, Release
 from agent.steps.stage import Downloader
-from agent.steps.state import BundleFile, Release
 
 SCHEMA = 1
 

@@ -13,7 +13,7 @@ from agent.host import files
 from agent.host.clock import Deadline
 from agent.host.side_by_side import SideBySide
 from agent.steps.bundle import Entry
-from agent.steps.state import BundleFile
+from agent.steps.records import BundleFile
 
 # Requests under way at once; more do not pay on two cores.
 DOWNLOADS = 8

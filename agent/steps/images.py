@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from agent.errors import ImageMissing
-from agent.host.engine import Image
+from agent.host.engine_answers import Image
 from agent.steps import image_names
 from agent.steps.compose import Model
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.host import files
-from agent.steps.state import BundleFile, Journal, Original, State
+from agent.steps.records import BundleFile, Journal, Original
+from agent.steps.state import State
 
 
 def folder(state_folder: Path, release: int) -> Path:

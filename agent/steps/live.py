@@ -11,7 +11,7 @@ from agent.host import files
 from agent.host.paths import Paths
 from agent.steps.bundle import COMMON, Entry
 from agent.steps.keys import HOST_LOCAL
-from agent.steps.state import BundleFile
+from agent.steps.records import BundleFile
 
 
 def unchanged(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -> BundleFile | None:

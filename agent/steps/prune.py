@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from agent.host.engine import Image
+from agent.host.engine_answers import Image
 from agent.steps.image_names import repository
 from agent.steps.state import State
 

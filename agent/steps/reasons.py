@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.steps import mounted
 from agent.steps.compose import Model
 from agent.steps.mounted import Labels

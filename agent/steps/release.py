@@ -12,7 +12,8 @@ from agent.host import files
 from agent.steps import archive
 from agent.steps import state as states
 from agent.steps.bundle import COMMON
-from agent.steps.state import BundleFile, Release, State
+from agent.steps.records import BundleFile, Release
+from agent.steps.state import State
 
 
 def record(paths_state: Path, kept: State, release: Release) -> State:

@@ -19,7 +19,7 @@ from agent.host.paths import Paths
 from agent.steps import caps, live
 from agent.steps.bundle import COMMON, Listing
 from agent.steps.download import DOWNLOADS, Downloader, fetch_all
-from agent.steps.state import BundleFile
+from agent.steps.records import BundleFile
 
 __all__ = ["DOWNLOADS", "Downloader", "Staged", "digest_of", "discard", "stage"]
 

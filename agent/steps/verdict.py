@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.steps.service import Service
 
 # A container without a health check has to run this long without a restart.

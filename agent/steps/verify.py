@@ -13,7 +13,7 @@ from typing import Protocol
 
 from agent.errors import AgentError, DeployFailed
 from agent.host.clock import Clock, Deadline
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.steps.compose import Model
 from agent.steps.verdict import Health, judge
 

@@ -49,7 +49,7 @@ from agent.host.proxy import Proxies
 from agent.secret import Secret
 from agent.steps import bundle
 from agent.steps.stage import stage
-from agent.steps.state import BundleFile
+from agent.steps.records import BundleFile
 
 bucket_name, top, *refs = sys.argv[1:]
 keys = Keys(Secret("AKIALAB"), Secret("lab"))

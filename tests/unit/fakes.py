@@ -16,7 +16,7 @@ from typing import Self
 from agent.aws.s3 import RemoteObject
 from agent.host.clock import Deadline
 from agent.host.command import Command, Finished
-from agent.host.engine import Container, Image
+from agent.host.engine_answers import Container, Image
 from agent.report.record import Costs, Ending, Level, RunHead, Step
 
 EPOCH = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

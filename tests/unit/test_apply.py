@@ -24,8 +24,9 @@ from agent.steps import bundle, state
 from agent.steps import journal as journals
 from agent.steps import release as releases
 from agent.steps.journal import Edit
+from agent.steps.records import Release
 from agent.steps.stage import Staged, digest_of, discard, stage
-from agent.steps.state import Release, State
+from agent.steps.state import State
 from tests.unit.fakes import FakeBucket
 
 BASE = "deployments/acme/main/"

@@ -10,7 +10,7 @@ import pytest
 from agent.aws.s3 import RemoteObject
 from agent.errors import AwsError, BundleMissing, HostError
 from agent.steps import archive, journal
-from agent.steps.state import BundleFile, Release
+from agent.steps.records import BundleFile, Release
 
 CONTENT = b"as it was\n"
 FILE = BundleFile("api/a", "etag-1", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), 0o644)

@@ -14,7 +14,8 @@ import pytest
 import agent
 from agent import errors
 from agent.cli import status as status_command
-from agent.cli.arguments import parser, seconds
+from agent.cli.argument_parts import seconds
+from agent.cli.arguments import parser
 from agent.cli.main import main
 from agent.cli.terminal import Surroundings
 from agent.host.paths import Paths

@@ -23,7 +23,8 @@ from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.secret import Redactor, Secret
 from agent.steps import bootstrap, state
-from agent.steps.state import Failed, Journal, Release, State
+from agent.steps.records import Failed, Journal, Release
+from agent.steps.state import State
 from agent.variables import manifest
 from agent.variables.resolution import Resolution
 from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, refusing_address, silent_server

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ImageMissing, RegistryError
-from agent.host.engine import Image
+from agent.host.engine_answers import Image
 from agent.steps import images
 from agent.steps.compose import Model
 from agent.steps.service import Service

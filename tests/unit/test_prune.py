@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.host.engine import Image
+from agent.host.engine_answers import Image
 from agent.steps import image_names
 from agent.steps.prune import prune
-from agent.steps.state import Release, State
+from agent.steps.records import Release
+from agent.steps.state import State
 from tests.unit.fakes import FakeEngine
 
 RELEASE = Release(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.secret import Secret
 from agent.steps.compose import Model
 from agent.steps.mounted import BUNDLE, CONTENTS, FILES

@@ -22,8 +22,8 @@ from agent.host.paths import Paths
 from agent.steps import bundle
 from agent.steps.bundle import Listing
 from agent.steps.caps import RESERVED_BYTES, refuse_without_room
+from agent.steps.records import BundleFile
 from agent.steps.stage import DOWNLOADS, Staged, digest_of, discard, stage
-from agent.steps.state import BundleFile
 from tests.unit.fakes import FakeBucket
 
 BASE = "deployments/acme/main/"

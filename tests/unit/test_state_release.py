@@ -12,7 +12,8 @@ import pytest
 from agent.errors import HostError
 from agent.steps import archive
 from agent.steps import release as releases
-from agent.steps.state import KEEP_RELEASES, BundleFile, Release, State, load, save
+from agent.steps.records import BundleFile, Release
+from agent.steps.state import KEEP_RELEASES, State, load, save
 
 FILE = BundleFile("api/vars.yaml", "etag", 7, "ab" * 32, 0o644)
 RELEASE = Release(

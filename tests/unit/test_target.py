@@ -10,7 +10,8 @@ import pytest
 from agent.errors import BootstrapError, UsageError
 from agent.steps import bootstrap as bootstraps
 from agent.steps.bootstrap import Bootstrap
-from agent.steps.state import Release, Started, State
+from agent.steps.records import Release, Started
+from agent.steps.state import State
 from agent.target import as_it_says, back, changed, choose
 
 TEXT = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.errors import DeployFailed, EngineError
-from agent.host.engine import Container
+from agent.host.engine_answers import Container
 from agent.steps import verify
 from agent.steps.compose import Model
 from agent.steps.service import Service

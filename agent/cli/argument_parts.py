@@ -1,0 +1,46 @@
+"""Parts of the command line that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def global_options(parser: argparse.ArgumentParser, *, first: bool) -> None:
+    """Accepted before and after the command; what comes after wins."""
+
+    def default(value: object) -> object:
+        return value if first else argparse.SUPPRESS
+
+    group = parser.add_argument_group("global options")
+    group.add_argument(
+        "--root", type=Path, default=default(Path("/")), metavar="DIR", help="prefix of every path of the host (/)"
+    )
+    group.add_argument(
+        "--log-format",
+        choices=("auto", "console", "json"),
+        default=default("auto"),
+        help="auto: drawn on a terminal, JSON lines elsewhere",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=default(None),
+        help="info; warning for commands that print data",
+    )
+
+
+def seconds(text: str) -> float:
+    """A command line's number of seconds, from 0 to a day."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 <= number <= 86400:  # noqa: PLR2004 - a day; also refuses nan and inf
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 86400 seconds")
+    return number
+
+
+def deadline(parser: argparse.ArgumentParser) -> None:
+    """`--deadline`, for every command that waits for something."""
+    parser.add_argument("--deadline", type=seconds, default=300.0, metavar="SECONDS", help="for the whole run (300)")
