@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from agent.errors import AgentError, ComposeFileError, DeployFailed, Interrupted
+from agent.errors import AgentError, ComposeFileError, DeployFailed, HostError, Interrupted
 from agent.report.record import Ending
 from agent.restore import restore, take_back_files
 from agent.run import Run
@@ -74,10 +74,13 @@ def deploy(run: Run, made: Prepared) -> Ending:
     try:
         if seen.settled:
             outcome, deployed = UNCHANGED, leave_alone(run, project, model, seen, checks)
+            if made.kept.started is not None:
+                # It was started by a run that did not come to the end of it.
+                _finish_start(run, made, project)
         else:
             kept = keep_started(run, kept, made.attempt, made.back_to)
             outcome, deployed = VERIFIED, start(run, project, model, seen, checks)
-            run_post_up(run, project, made.staged)
+            _finish_start(run, made, project)
     except (AgentError, Interrupted) as error:
         return _give_back(run, made, error)
     run.see_through()
@@ -86,6 +89,14 @@ def deploy(run: Run, made: Prepared) -> Ending:
     )
     prune_images(run, model, kept)
     return ending(outcome, kept, deployed, made.values.difference)
+
+
+def _finish_start(run: Run, made: Prepared, project: Project) -> None:
+    """The hooks after the start; one that fails is a failed deploy."""
+    try:
+        run_post_up(run, project, made.staged)
+    except HostError as error:
+        raise DeployFailed(error.doing, error.cause, error.next_step, details=error.details) from error
 
 
 def keep_restored(run: Run, made: Prepared, failed: Failed) -> Ending:

@@ -12,9 +12,10 @@ from agent.stages.bundle import read_live_manifest, take_back
 from agent.stages.health import leave_alone, start
 from agent.stages.hooks import run_post_up, run_pre_up
 from agent.stages.host import Cloud, log_in, write_docker_config
+from agent.stages.host_files import expect_mounts, plan_files, write_files
 from agent.stages.images import put_back_images
 from agent.stages.project import compare, label, open_project, read_model
-from agent.stages.release import forget_started, remove_strangers, service_lines
+from agent.stages.release import close_transaction, remove_strangers, service_lines
 from agent.stages.values import Values, look_up, settle
 from agent.steps import fingerprints, state
 from agent.steps.bootstrap import Bootstrap
@@ -61,6 +62,9 @@ def restore(
     # Asked again only where the manifest is another one: AWS may be what failed.
     found = values.found if manifest == values.manifest else _look_up_again(run, bootstrap, cloud, manifest, values)
     resolution = settle(run, bootstrap, cloud, manifest, found)
+    expect_mounts(run, manifest)
+    ready = plan_files(run, bootstrap.role, manifest, resolution, kept.applied)
+    kept = write_files(run, bootstrap.role, manifest, ready, kept)
     project = open_project(run, bootstrap, resolution, None)
     put_back_images(run, project, release, lambda: write_docker_config(run, log_in(run, bootstrap, cloud)))
     run = without_images(run)
@@ -74,7 +78,7 @@ def restore(
         deployed = start(run, project, model, seen, manifest.checks)
         run_post_up(run, project)
     remove_strangers(run, model)
-    forget_started(run)
+    close_transaction(run)
     now = fingerprints.take(fingerprints.make_key(run.host.paths.state), resolution.environment)
     changed = fingerprints.compare(release.values, now).names
     today = f"; values that are not those of then: {', '.join(changed)}" if changed else ""

@@ -115,7 +115,7 @@ def ask(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], 
         return Answer(answer.status, body.decode("utf-8", "replace"), _date(answer.headers.get("Date")))
     except TimeoutError as error:
         raise _late(method, seconds, connected=connected) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise _broken(error) from error
     finally:
         connection.close()
@@ -137,7 +137,7 @@ def _late(method: str, seconds: float, *, connected: bool) -> NoAnswerError:
     return NoAnswerError(f"{said}; it accepts connections, so in a container the hop limit is too low", 2, _HOPS_STEP)
 
 
-def _broken(error: OSError | http.client.HTTPException) -> NoAnswerError:
+def _broken(error: OSError | UnicodeError | http.client.HTTPException) -> NoAnswerError:
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     number = getattr(error, "errno", None)
     if isinstance(error, http.client.HTTPException):

@@ -29,7 +29,7 @@ AWS_SECONDS = 20.0
 # A container's value that nobody declared is taken for a secret from this length on.
 UNDECLARED_LENGTH = 8
 # Not the agent's own documents, which hold no value, and names with fingerprints.
-_SETTINGS = ("role/", "daemon.json")
+_SETTINGS = ("role/", "daemon.json", "cloud-init-", "journal", "logs/")
 
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:

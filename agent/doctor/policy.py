@@ -93,15 +93,21 @@ def places(role: Role) -> dict[str, list[str]]:
     }
     secrets = external.ids(role.manifest, loaded)
     prefix = f"arn:{partition}:secretsmanager:{loaded.region}:{account}:secret:"
-    found["external"] = [_secret_arn(asked, prefix) for asked in secrets]
+    found["external"] = [arn for asked in secrets for arn in _secret_arns(asked, prefix)]
     found["repository"] = list(_repositories(role, partition))
     return found
 
 
-def _secret_arn(asked: str, prefix: str) -> str:
-    """The ARN that a policy takes: with the six characters that AWS adds, or `?` for each."""
+def _secret_arns(asked: str, prefix: str) -> list[str]:
+    """The ARNs that a policy takes: with the six characters that AWS adds, or `?` for each.
+
+    A name may end in a word of six letters (`db-master`): such a one stands for both.
+    """
     whole = asked if asked.startswith("arn:") else prefix + asked
-    return whole if _WHOLE_ARN.fullmatch(whole) and asked.startswith("arn:") else f"{whole}-??????"
+    open_end = f"{whole}-??????"
+    if not (asked.startswith("arn:") and _WHOLE_ARN.fullmatch(whole)):
+        return [open_end]
+    return [whole, open_end] if re.fullmatch("[a-z]{6}", whole[-6:]) else [whole]
 
 
 def _repositories(role: Role, partition: str) -> Iterable[str]:

@@ -17,6 +17,8 @@ from agent.host.leftovers import KILL_SECONDS, TERM_SECONDS, Session
 
 # The most that is kept of each stream: a compose model of 1,000 services is under 4 MiB.
 KEEP_BYTES = 32 << 20
+# Of a line that never ends, only so much of its end is told.
+LONGEST_LINE = 64 << 10
 
 
 class Child:
@@ -123,7 +125,8 @@ class Listener:
             self._hear_lines(piece or b"\n")
 
     def _hear_lines(self, piece: bytes) -> None:
-        *whole, self._rest = (self._rest + piece).split(b"\n")
+        *whole, rest = (self._rest + piece).split(b"\n")
+        self._rest = rest[-LONGEST_LINE:]
         for line in whole:
             if line.strip():
                 self.last = line.decode("utf-8", "replace").strip()

@@ -38,7 +38,9 @@ def held(
     files.make_folder(path.parent, 0o755)
     with files.naming(f"opening the lock {path}"):
         # Python opens with O_CLOEXEC: a child that lives on cannot keep the lock.
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # For root alone: to lock it, others would need no more than to open it for reading.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.fchmod(fd, 0o600)
     try:
         _take(fd, clock, wait, tell)
         # Who holds it is a nicety; the kernel's lock holds also on a full file system.

@@ -45,7 +45,8 @@ class Farewell(LastWord):
             self._write(text.encode("utf-8", "replace"))
 
     def _plain(self, line: str) -> str:
-        return _CONTROL.sub("", self._redactor.clean(line).expandtabs())[:MOST_WIDTH]
+        # First without control codes: one in the middle of a secret would hide it from the redactor.
+        return self._redactor.clean(_CONTROL.sub("", line.expandtabs()))[:MOST_WIDTH]
 
     def _write(self, data: bytes) -> None:
         # Never made when it is not there, never waited for (a stopped terminal), never this process's terminal.

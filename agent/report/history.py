@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.errors import HostError
 from agent.host import files
 from agent.host.clock import Clock
 from agent.report.last_word import LastWord
@@ -47,7 +49,7 @@ class History(LastWord):
             "errors": [str(error) for error in ending.errors],
             "release": ending.release,
         }
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HostError):
             self._append(json.dumps(clean(line, self._redactor)) + "\n")
 
     def _append(self, line: str) -> None:
@@ -56,9 +58,11 @@ class History(LastWord):
         if self._path.exists() and self._path.stat().st_size > MOST_BYTES:
             lines = self._path.read_bytes().splitlines(keepends=True)
             files.write(self._path, b"".join(lines[len(lines) // 2 :]), 0o600)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._path.open("a+b") as file:
             self._path.chmod(0o600)
-            file.write(line)
+            # A line that a crash has cut off must not take this one with it.
+            whole = file.tell() == 0 or os.pread(file.fileno(), 1, file.tell() - 1) == b"\n"
+            file.write((line if whole else f"\n{line}").encode())
 
 
 def read(path: Path, most: int) -> list[dict[str, Any]]:

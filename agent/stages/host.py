@@ -129,10 +129,13 @@ def finish_bootstrap(run: Run) -> dict[str, str]:
     Returns what still cannot be written: the run goes by it all the same, or it would go back by itself.
     """
     try:
-        pending = state.load(run.host.paths.state, None)[0].bootstrap
+        kept = state.load(run.host.paths.state, None)[0]
     except HostError:
         return {}
-    if not pending:
+    here = identity.local_instance_id(run.host.paths)
+    cloned = here != kept.instance_id and here.startswith("i-") and kept.instance_id.startswith("i-")
+    pending = kept.bootstrap
+    if not pending or cloned:
         return {}
     try:
         write_bootstrap(run)

@@ -140,11 +140,14 @@ def remove_strangers(run: Run, model: Model) -> None:
         run.warn("restore.removed", f"removed what only the failed release had: {', '.join(gone)}")
 
 
-def forget_started(run: Run) -> None:
-    """What was started and not verified has been taken back."""
-    kept, _ = state.load(run.host.paths.state, None)
-    if kept.started is not None:
-        state.save(run.host.paths.state, replace(kept, started=None))
+def close_transaction(run: Run) -> None:
+    """What was started and not verified has been taken back, and the files of the restored manifest are in place."""
+    folder = run.host.paths.state
+    kept, _ = state.load(folder, None)
+    if kept.started is not None or kept.journal is not None:
+        state.save(folder, replace(kept, started=None, journal=None))
+    if kept.journal is not None:
+        journals.seal(kept.journal, folder)
 
 
 def keep_started(run: Run, kept: State, attempt: Release, back_to: int | None) -> State:

@@ -6,6 +6,7 @@ another file's. The first that was kept wins: after several failed attempts the 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.errors import HostError
 from agent.host import files
 from agent.steps.records import BundleFile, Journal, Original
 from agent.steps.state import State
@@ -136,12 +138,14 @@ def undo(state: State, services: Path, state_folder: Path) -> Undone:
     store, applied = folder(state_folder, journal.release), dict(state.applied)
     edits, lost = [], []
     for path, original in journal.originals.items():
-        if edit := _keep_edit(services / path, store / path, original, state.applied.get(path)):
-            edits.append(Edit(path, edit))
+        now = state.applied.get(path)
+        with contextlib.suppress(HostError):
+            if edit := _keep_edit(services, path, store.with_name("edits") / path, original, now):
+                edits.append(Edit(path, edit))
     added = [path for path, original in journal.originals.items() if not original.stored]
     files.remove_below(services, added, journal.folders)
     for path, original in journal.originals.items():
-        if original.stored and not _put_back(store / path, services, path, original):
+        if original.stored and not _is_put_back(store / path, services, path, original):
             lost.append(path)
         elif original.was is None:
             applied.pop(path, None)
@@ -156,10 +160,11 @@ def undo(state: State, services: Path, state_folder: Path) -> Undone:
     return Undone(state=done, edits=tuple(edits), lost=tuple(lost))
 
 
-def _keep_edit(live: Path, kept: Path, original: Original, now: BundleFile | None) -> Path | None:
+def _keep_edit(services: Path, path: str, kept: Path, original: Original, now: BundleFile | None) -> Path | None:
     """Keep what somebody made of a file since it was replaced; None when it is what this or the former release has."""
+    live = services / path
     with files.naming(f"keeping {live}"):
-        if original.made or live.is_symlink() or not live.is_file():
+        if original.made or live.is_symlink() or not live.is_file() or _behind_a_link(services, path):
             return None
         known = {original.sha256, now.sha256 if now else ""}
         if files.sha256(live) in known:
@@ -170,9 +175,24 @@ def _keep_edit(live: Path, kept: Path, original: Original, now: BundleFile | Non
         return free
 
 
+def _behind_a_link(services: Path, path: str) -> bool:
+    """Whether a link took the place of a folder: what lies behind it is not the bundle's, nor for root to write to."""
+    return any(parent.is_symlink() for parent in files.parents_below(services, path))
+
+
+def _is_put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
+    """As `_put_back`; one file that cannot be put back does not keep the others from it."""
+    try:
+        return _put_back(kept, services, path, original)
+    except HostError:
+        return False
+
+
 def _put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
     """Whether the former content is in its place now."""
     live = services / path
+    if _behind_a_link(services, path):
+        return False
     with files.naming(f"putting {live} back"):
         there = live.is_file() and not live.is_symlink() and files.sha256(live) == original.sha256
         if there and live.stat().st_mode & 0o7777 == original.mode:
@@ -184,6 +204,8 @@ def _put_back(kept: Path, services: Path, path: str, original: Original) -> bool
             return there or (not original.sha256 and (original.made or live.is_symlink()))
         for parent in files.parents_below(services, path):
             files.make_folder(parent, 0o755)
+        if live.is_dir() and not live.is_symlink():
+            live.rename(_free_name(live))  # something has put files of its own where the former file was
         try:
             kept.replace(live)
         except OSError:

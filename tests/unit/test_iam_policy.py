@@ -158,3 +158,13 @@ def test_the_command_prints_it_with_the_key_that_is_named(tmp_path: Path, capsys
     }
     assert GOOD["ECR_TAG"] not in shown.out
     assert "acme" in shown.out
+
+
+def test_a_partial_arn_whose_name_ends_in_a_word_of_six_letters_stands_for_both(tmp_path: Path) -> None:
+    arn = f"arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:prod/db-master"
+    found = statements(role(tmp_path, DB_ARN=arn))
+
+    assert [item for item in found["secretsmanager:GetSecretValue"]["Resource"] if "db-master" in item] == [
+        arn,
+        f"{arn}-??????",
+    ]
