@@ -83,7 +83,7 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     write_docker_config(run, login.result())
     project = open_project(run, bootstrap, values.resolution, fetched.staged)
     model = read_model(run, project)
-    expect_one_project(run, kept, model)
+    expect_one_project(run, bootstrap, kept, model)
     expect_possible(project, model, fetched.manifest)
     settle_engine(run, engine.result(), bootstrap)
 

@@ -56,10 +56,13 @@ def read_model(run: Run, opened: Project, step_name: str = "model") -> compose.M
     return model
 
 
-def expect_one_project(run: Run, kept: State, model: Model) -> None:
-    """Raise when the project has another name than the deployed one, whose containers would run on beside it."""
+def expect_one_project(run: Run, loaded: Bootstrap, kept: State, model: Model) -> None:
+    """Raise when the project has another name than the deployed one, whose containers would run on beside it.
+
+    Not for another role: that one's containers are nobody's business here (`warn_of_former_role`).
+    """
     current = kept.current
-    if current is None or not current.project or current.project == model.name:
+    if current is None or current.role != loaded.role or current.project in {"", model.name}:
         return
     if run.engine.containers(current.project):
         raise ComposeFileError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -62,12 +63,9 @@ class Snapshot:
                 folders.remove("__pycache__")
             for name in [*folders, *files]:
                 path = Path(folder) / name
-                found = path.lstat()
-                is_file = stat.S_ISREG(found.st_mode)
-                # Of a folder only its being there counts: its entries are looked at on their own.
-                changing = (found.st_size, found.st_mtime_ns) if not stat.S_ISDIR(found.st_mode) else (0, 0)
-                entry = _Entry(found.st_ino, found.st_mode, *changing, path.read_bytes() if is_file else b"")
-                yield f"/{path.relative_to(top)}", entry
+                # What runc needs for a health check is gone in a moment.
+                with contextlib.suppress(FileNotFoundError):
+                    yield f"/{path.relative_to(top)}", _entry_of(path)
 
     def _undo(self, name: str) -> None:
         """Remove what is new; give back what the host's own layer has."""
@@ -90,6 +88,14 @@ class Snapshot:
             path.mkdir(exist_ok=True)
         elif stat.S_ISCHR(entry.mode):
             _remove(path)
+
+
+def _entry_of(path: Path) -> _Entry:
+    found = path.lstat()
+    is_file = stat.S_ISREG(found.st_mode)
+    # Of a folder only its being there counts: its entries are looked at on their own.
+    changing = (found.st_size, found.st_mtime_ns) if not stat.S_ISDIR(found.st_mode) else (0, 0)
+    return _Entry(found.st_ino, found.st_mode, *changing, path.read_bytes() if is_file else b"")
 
 
 def _remove(path: Path) -> None:

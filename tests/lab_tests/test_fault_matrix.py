@@ -29,7 +29,7 @@ LONG = bool(os.environ.get("DELPHI_LONG"))
 SHORT, ENOUGH = 8, 40
 # The restore's reserve, and what is granted beyond the deadline.
 RESERVE, GRACE = 120, 5
-SAMPLE = 12
+SAMPLE = 8
 
 
 def wanted() -> list[Cell]:
