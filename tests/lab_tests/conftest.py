@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["instance", "lab"]
 
 # Files in which every test is one broken world: each day has every third of them, DELPHI_LONG=1 has all.
-ROTATING = frozenset({"test_aws_faults.py", "test_bundle.py", "test_doctor.py", "test_identity.py", "test_imds.py"})
+ROTATING = frozenset(
+    f"test_{name}.py"
+    for name in ("aws_faults", "bundle", "daemon_json", "doctor", "identity", "imds", "proxy", "support_bundle")
+)
 PARTS = 3
 
 
