@@ -55,7 +55,7 @@ def _web_identity(variables: Mapping[str, str], region: str, proxies: Proxies) -
     session = AwsSession(region, nobody, proxies, variables)
 
     def load() -> object:
-        from botocore.credentials import AssumeRoleWithWebIdentityProvider  # noqa: PLC0415 - see AwsSession._make
+        from botocore.credentials import AssumeRoleWithWebIdentityProvider  # noqa: PLC0415 - 0.15 s that a run with keys of its own need not pay
 
         core: Any = AssumeRoleWithWebIdentityProvider
         # Not from the environment, which botocore reads by itself: the bootstrap file's variables count too.
@@ -78,7 +78,7 @@ def _container(variables: Mapping[str, str]) -> Credentials:
     doing = f"asking the endpoint of {name} for the container's credentials"
 
     def load() -> object:
-        from botocore.credentials import ContainerProvider  # noqa: PLC0415 - see AwsSession._make
+        from botocore.credentials import ContainerProvider  # noqa: PLC0415 - 0.15 s that a run with keys of its own need not pay
 
         core: Any = ContainerProvider
         return core(environ=variables).load()
@@ -93,8 +93,7 @@ def _keys(load: Callable[[], Any], doing: str, action: str, resource: str) -> Ke
     try:
         loaded = load()
         frozen = loaded.get_frozen_credentials()
-        # There is no other way to the time: botocore means to keep it to itself.
-        expires = loaded._expiry_time  # noqa: SLF001 - see above
+        expires = loaded._expiry_time  # noqa: SLF001 - botocore tells the time nowhere else
     except ClientError as error:
         raise failures.translate(error, doing, action, resource) from error
     except BotoCoreError as error:

@@ -35,4 +35,4 @@ class Rules:
 
 def install(client: Any, proxies: Proxies) -> None:  # noqa: ANN401 - any service's
     """Let a client decide by these rules. botocore has no setting for it."""
-    client._endpoint.http_session._proxy_config = Rules(proxies)  # noqa: SLF001 - see above
+    client._endpoint.http_session._proxy_config = Rules(proxies)  # noqa: SLF001 - botocore has no setter for it

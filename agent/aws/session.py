@@ -188,7 +188,7 @@ class AwsSession:
 
 
 def _sdk_credentials(credentials: Credentials) -> object:
-    import botocore.credentials  # noqa: PLC0415 - see AwsSession._make
+    import botocore.credentials  # noqa: PLC0415 - loaded already by whoever makes a client
 
     def fetch() -> dict[str, str | None]:
         keys = credentials.fetch()

@@ -67,7 +67,7 @@ def conclude(
     finally:
         # From here on the end may not be cut short: a token would stay, or the status would say "running".
         signals.ignore()
-        logging.captureWarnings(False)  # noqa: FBT003 - see above
+        logging.captureWarnings(False)  # noqa: FBT003 - it has no other way to be called
         children.end_all()
     recorder.finish(ending)
     return ending.exit_code

@@ -26,6 +26,7 @@ from agent.steps import (
     state,
 )
 from agent.steps import journal as journals
+from agent.steps import undo as undoing
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import Listing
 from agent.steps.caps import Caps
@@ -179,7 +180,7 @@ def take_back(run: Run, kept: State, *, strict: bool = True) -> State:
         number = len(kept.journal.originals)
         # From here on the tree may be a mix again: a run that finds it so goes on with the undoing.
         state.save(paths.state, replace(kept, journal=replace(kept.journal, applying=True)))
-        undone = journals.undo(kept, paths.services, paths.state)
+        undone = undoing.undo(kept, paths.services, paths.state)
         lost = ", ".join(str(paths.services / path) for path in undone.lost)
         if lost and strict:
             raise HostError(

@@ -6,15 +6,13 @@ another file's. The first that was kept wins: after several failed attempts the 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from agent.errors import HostError
 from agent.host import files
 from agent.steps.records import BundleFile, Journal, Original
 from agent.steps.state import State
@@ -59,7 +57,7 @@ def begin(
                 originals.setdefault(path, Original(stored=False, mode=0, was=was, made=made))
                 continue
             first = path not in originals or _lost(originals[path], store / path)
-            kept = store / path if first else _free_name(store / path)
+            kept = store / path if first else free_name(store / path)
             _keep(live, kept)
             touched.add(kept.parent)
             if first:
@@ -89,7 +87,7 @@ def _keep(live: Path, kept: Path) -> None:
     if os.path.lexists(kept):
         if _same(kept, live):
             return  # a run was killed before it could record that it kept it
-        kept.replace(_free_name(kept))
+        kept.replace(free_name(kept))
     try:
         os.link(live, kept, follow_symlinks=False)
     except OSError:
@@ -112,118 +110,10 @@ def _same(kept: Path, live: Path) -> bool:
     return plain and kept.stat().st_size == live.stat().st_size and files.sha256(kept) == files.sha256(live)
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """`file.~1~`, `file.~2~`, ... as GNU tools number backups."""
     names = (path.with_name(f"{path.name}.~{number}~") for number in itertools.count(1))
     return next(name for name in names if not os.path.lexists(name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Undone:
-    """What an undo came to. `edits` were made since and are kept; of `lost` the former content is not kept any more."""
-
-    state: State
-    edits: tuple[Edit, ...] = ()
-    lost: tuple[str, ...] = ()
-
-
-def undo(state: State, services: Path, state_folder: Path) -> Undone:
-    """Put everything back that the open journal names; done again after a crash, it goes on where it was.
-
-    The state that it returns has no journal; to save it is the caller's part.
-    """
-    journal = state.journal
-    if journal is None:
-        return Undone(state=state)
-    store, applied = folder(state_folder, journal.release), dict(state.applied)
-    edits, lost = [], []
-    for path, original in journal.originals.items():
-        now = state.applied.get(path)
-        with contextlib.suppress(HostError):
-            if edit := _keep_edit(services, path, store.with_name("edits") / path, original, now):
-                edits.append(Edit(path, edit))
-    added = [path for path, original in journal.originals.items() if not original.stored]
-    files.remove_below(services, added, journal.folders)
-    for path, original in journal.originals.items():
-        if original.stored and not _is_put_back(store / path, services, path, original):
-            lost.append(path)
-        elif original.was is None:
-            applied.pop(path, None)
-        else:
-            applied[path] = original.was
-    for parent in sorted({(services / path).parent for path in journal.originals}):
-        if parent.is_dir():
-            with files.naming(f"writing {parent}"):
-                files.sync_folder(parent)
-    folders = state.folders - {path for path in journal.folders if not (services / path).is_dir()}
-    done = replace(state, applied=applied, journal=None, folders=folders)
-    return Undone(state=done, edits=tuple(edits), lost=tuple(lost))
-
-
-def _keep_edit(services: Path, path: str, kept: Path, original: Original, now: BundleFile | None) -> Path | None:
-    """Keep what somebody made of a file since it was replaced; None when it is what this or the former release has."""
-    live = services / path
-    with files.naming(f"keeping {live}"):
-        if original.made or live.is_symlink() or not live.is_file() or _behind_a_link(services, path):
-            return None
-        known = {original.sha256, now.sha256 if now else ""}
-        if files.sha256(live) in known:
-            return None
-        free = _free_name(kept)
-        files.make_folder(free.parent, 0o700)
-        copy(live, free)
-        return free
-
-
-def _behind_a_link(services: Path, path: str) -> bool:
-    """Whether a link took the place of a folder: what lies behind it is not the bundle's, nor for root to write to."""
-    return any(parent.is_symlink() for parent in files.parents_below(services, path))
-
-
-def _is_put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
-    """As `_put_back`; one file that cannot be put back does not keep the others from it."""
-    try:
-        return _put_back(kept, services, path, original)
-    except HostError:
-        return False
-
-
-def _put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
-    """Whether the former content is in its place now."""
-    live = services / path
-    if _behind_a_link(services, path):
-        return False
-    with files.naming(f"putting {live} back"):
-        there = live.is_file() and not live.is_symlink() and files.sha256(live) == original.sha256
-        if there and live.stat().st_mode & 0o7777 == original.mode:
-            return True  # never replaced, or put back already by a run that did not live to say so
-        if not os.path.lexists(kept):
-            if there:
-                live.chmod(original.mode)
-            # Of one that is made from a variable nothing is known: a run put it back that did not live to say so.
-            return there or (not original.sha256 and (original.made or live.is_symlink()))
-        for parent in files.parents_below(services, path):
-            files.make_folder(parent, 0o755)
-        if live.is_dir() and not live.is_symlink():
-            live.rename(_free_name(live))  # something has put files of its own where the former file was
-        try:
-            kept.replace(live)
-        except OSError:
-            _copy_back(kept, live)
-        if not live.is_symlink():
-            live.chmod(original.mode)
-    return True
-
-
-def _copy_back(kept: Path, live: Path) -> None:
-    beside = live.with_name(".delphi-agent-undo")
-    beside.unlink(missing_ok=True)
-    try:
-        copy(kept, beside)
-        beside.replace(live)
-    finally:
-        beside.unlink(missing_ok=True)
-    kept.unlink()
 
 
 def seal(journal: Journal, state_folder: Path) -> None:

@@ -23,6 +23,7 @@ from agent.steps import apply as applying
 from agent.steps import bundle, state
 from agent.steps import journal as journals
 from agent.steps import release as releases
+from agent.steps import undo as undoing
 from agent.steps.journal import Edit
 from agent.steps.records import Release
 from agent.steps.stage import Staged, digest_of, discard, stage
@@ -105,7 +106,7 @@ class World:
         """The calls of `take_back`."""
         if self.kept.journal is not None:
             self.save(journal=replace(self.kept.journal, applying=True))
-        undone = journals.undo(self.kept, self.paths.services, self.paths.state)
+        undone = undoing.undo(self.kept, self.paths.services, self.paths.state)
         self.kept, self.edits, self.lost = undone.state, list(undone.edits), undone.lost
         state.save(self.paths.state, self.kept)
 
