@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterable
 
 # Each line is the list of sessions as it now is. The end of the pipe is the end of the agent, whatever ended it: the
 # kernel closes it. Sessions, not process groups: some versions of the docker command give a plugin a group of its own.
 _SCRIPT = """
-trap '' HUP INT QUIT TERM
 sessions=
 while read -r line; do sessions=$line; done
 [ -n "$sessions" ] || exit 0
@@ -29,6 +29,8 @@ done
 kill -s KILL $(members)
 """
 _NAME = "delphi-agent-guardian"
+# What asks an agent to end. Blocked before the shell exists: it could not ignore them before its first line.
+_NOT_FOR_IT = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 # It has nothing to do at the end of a run that has ended its children.
 _CLOSE_SECONDS = 1.0
 
@@ -53,6 +55,7 @@ class Guardian:
         if self._process is not None:
             return
         read, write = os.pipe()
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the script is ours, and takes no argument
                 ["/bin/sh", "-c", _SCRIPT, _NAME],
@@ -67,6 +70,7 @@ class Guardian:
             os.close(write)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             os.close(read)
         # One that somebody has stopped must not hold up the run.
         os.set_blocking(write, False)

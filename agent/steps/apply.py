@@ -69,6 +69,8 @@ def apply(staged: Staged, services: Path, early: Collection[str], ours: Collecti
         for folder in files.parents_below(services, path):
             files.make_folder(folder, 0o755)
         with files.naming(f"replacing {target}"):
+            if target.is_dir() and not target.is_symlink():
+                target.rmdir()  # `check` saw it empty: nothing is lost
             (staged.folder / path).replace(target)
         folders.add(target.parent)
     for folder in sorted(folders):
@@ -90,9 +92,12 @@ def _expect_folders(services: Path, folders: Iterable[Path], cleared: Collection
 
 
 def _expect_no_folder(services: Path, path: str, cleared: Collection[str]) -> None:
-    """A folder in a file's place is an error, unless all in it goes with the former bundle."""
+    """A folder in a file's place is an error, unless it is empty or all in it goes with the former bundle.
+
+    The engine makes an empty one where a container mounts a file that is missing.
+    """
     target = services / path
-    if not target.is_dir() or target.is_symlink():
+    if not target.is_dir() or target.is_symlink() or not any(target.iterdir()):
         return
     entries = [item for item in target.rglob("*") if item.is_symlink() or not item.is_dir()]
     if not entries or any(str(item.relative_to(services)) not in cleared for item in entries):

@@ -117,7 +117,10 @@ def owner_of(text: str) -> tuple[int, int] | None:
 
 
 def expect_room(ready: Iterable[Ready], services: Path) -> None:
-    """Raise `HostError` for a link or file where a folder has to be, and for a folder where a file has to be."""
+    """Raise `HostError` for a link or file where a folder has to be, and for a folder where a file has to be.
+
+    An empty folder is no hindrance: the engine makes one where a container mounts a file that is missing.
+    """
     for item in ready:
         for folder in files.parents_below(services, item.path):
             if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -126,10 +129,9 @@ def expect_room(ready: Iterable[Ready], services: Path) -> None:
                     f"{folder} is a link or a file, and no folder",
                     "move it away, or what it points to into its place, then run it again",
                 )
-        if (services / item.path).is_dir() and not (services / item.path).is_symlink():
-            raise HostError(
-                f"writing {services / item.path}", "a folder has this name", "move it away, then run it again"
-            )
+        target = services / item.path
+        if target.is_dir() and not target.is_symlink() and any(target.iterdir()):
+            raise HostError(f"writing {target}", "a folder has this name", "move it away, then run it again")
 
 
 def differing(ready: Iterable[Ready], services: Path) -> list[Ready]:
@@ -183,7 +185,11 @@ def _replace(item: Ready, name: str, folder: int) -> None:
             file.write(item.content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=folder)  # fails unless it is empty
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)

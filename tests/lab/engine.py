@@ -97,6 +97,13 @@ class Engine:
         self._api("POST", "/networks/prune")
         self._api("POST", "/volumes/prune")
 
+    def remove_containers(self) -> bool:
+        """Remove them all; false when it does not run. One that restarts would make folders of mounts that are gone."""
+        if self._process is None or self._process.returncode is not None:
+            return False
+        self._remove_containers()
+        return True
+
     def _remove_containers(self) -> None:
         paths = [f"/containers/{container['Id']}?force=1&v=1" for container in self.containers()]
         with ThreadPoolExecutor(8) as pool:

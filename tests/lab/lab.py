@@ -82,8 +82,11 @@ class Lab:
     def reset(self) -> None:
         """As after start(): an instance that never ran the agent, in the seeded world. The engine keeps its images."""
         self.machine.end_strays()
+        without_containers = self.engine.remove_containers()
         self._snapshot.restore()
         self.engine.reset()
+        if not without_containers:
+            self._snapshot.restore()
         self.registry.reset()
         self.registry.restore(self._tags)
         self.imds.reset()

@@ -341,6 +341,17 @@ def test_a_file_that_becomes_a_folder_and_a_folder_that_becomes_a_file_are_swapp
     assert world.live() == {**VARS, "api/x/a": b"three", "api/y": b"four"}
 
 
+def test_the_empty_folder_that_the_engine_makes_for_a_missing_mount_becomes_the_file(world: World) -> None:
+    world.deploy({"api/x": b"one"})
+    world.file("api/y").mkdir()
+    world.upload({"api/x": b"one", "api/y": b"two"})
+    world.apply(world.stage())
+    assert world.live() == {**VARS, "api/x": b"one", "api/y": b"two"}
+
+    world.undo()
+    assert world.live() == {**VARS, "api/x": b"one"}
+
+
 def test_a_folder_with_a_file_of_the_host_does_not_become_a_file(world: World) -> None:
     world.deploy({"api/y/z": b"two"})
     world.plant({"api/y/key.pem": b"mine"})

@@ -120,8 +120,18 @@ def test_a_folder_that_is_a_link_is_refused_before_and_while_it_is_written(tmp_p
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_the_empty_folder_that_the_engine_makes_for_a_missing_mount_becomes_the_file(tmp_path: Path) -> None:
+    (tmp_path / "media/tls/key.pem").mkdir(parents=True)
+
+    host_files.expect_room([ready()], tmp_path)
+    host_files.write(ready(), tmp_path)
+
+    assert (tmp_path / "media/tls/key.pem").read_bytes() == ready().content
+
+
 def test_a_folder_in_the_file_s_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "media/tls/key.pem").mkdir(parents=True)
+    (tmp_path / "media/tls/key.pem/mine").write_text("mine")
 
     with pytest.raises(HostError, match="a folder has this name"):
         host_files.expect_room([ready()], tmp_path)
