@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from agent.cli.terminal import Surroundings
 from agent.errors import AgentError, BugError, Interrupted
-from agent.host.clock import Deadline, SystemClock
+from agent.host.clock import Clock, Deadline, SystemClock
 from agent.host.command import SystemCommands
 from agent.host.engine import Engine
 from agent.host.host import Host
@@ -21,7 +21,9 @@ from agent.host.paths import Paths
 from agent.report.children import ToldCommands
 from agent.report.farewell import Farewell
 from agent.report.history import History
-from agent.report.record import Ending, Recorder
+from agent.report.journal import JournalVerdict
+from agent.report.notify import Notify
+from agent.report.record import Ending, Recorder, Sink
 from agent.report.status import StatusFile
 from agent.run import Options, Run
 from agent.secret import Redactor
@@ -42,9 +44,10 @@ def conclude(
         uid=os.geteuid(),
     )
     sinks = surroundings.sinks(arguments.log_format, _level(arguments), clock, redactor)
-    if arguments.command == "init" and surroundings.unattended:
-        sinks.append(Farewell(paths.console, redactor))
-    recorder = Recorder(surroundings.head(clock, arguments.deadline), clock, sinks)
+    is_boot = arguments.command == "init" and surroundings.unattended
+    if is_boot:
+        sinks.extend(_boot_sinks(surroundings, paths, clock, redactor))
+    recorder = Recorder(surroundings.head(clock, arguments.deadline, boot=is_boot), clock, sinks)
     deadline = Deadline.after(clock, arguments.deadline)
     run = Run(
         host=host,
@@ -71,6 +74,15 @@ def conclude(
         children.end_all()
     recorder.finish(ending)
     return ending.exit_code
+
+
+def _boot_sinks(surroundings: Surroundings, paths: Paths, clock: Clock, redactor: Redactor) -> Iterator[Sink]:
+    """Who else is told of a boot: the console, and systemd and its journal where they started it."""
+    yield Farewell(paths.console, redactor)
+    if address := surroundings.environ.get("NOTIFY_SOCKET"):
+        yield Notify(address, clock, redactor)
+    if surroundings.in_the_journal:
+        yield JournalVerdict(paths.journal_socket, redactor)
 
 
 _DEPLOYING = frozenset({"init", "update", "rollback"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from agent.boot import boot
 from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
+from agent.join import boot_or_join
 from agent.run import Options
 
 
@@ -27,4 +27,4 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         no_rollback=arguments.no_rollback,
         retry=arguments.retry,
     )
-    return conclude(arguments, surroundings, boot, options)
+    return conclude(arguments, surroundings, boot_or_join, options)

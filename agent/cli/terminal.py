@@ -100,7 +100,7 @@ class Surroundings:
         """Those of this process."""
         return cls(environ=dict(os.environ), out=sys.stdout, err=sys.stderr, inp=sys.stdin, argv=argv)
 
-    def head(self, clock: Clock, deadline_seconds: float) -> RunHead:
+    def head(self, clock: Clock, deadline_seconds: float, *, boot: bool = False) -> RunHead:
         """The run's head: an id that no other run has, the command, who started it."""
         return RunHead(
             id=uuid.uuid4().hex[:12],
@@ -109,6 +109,7 @@ class Surroundings:
             user=self._user(),
             started_at=clock.now().isoformat(timespec="milliseconds"),
             deadline_seconds=deadline_seconds,
+            boot=boot,
         )
 
     def _user(self) -> str:
@@ -132,6 +133,15 @@ class Surroundings:
         a_person = any(self.environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "SUDO_USER"))
         on_terminal = self.err.isatty() or (self.inp is not None and self.inp.isatty())
         return a_unit and not a_person and not on_terminal
+
+    @property
+    def in_the_journal(self) -> bool:
+        """Whether what is written to standard error goes to the journal: JOURNAL_STREAM is its `DEVICE:INODE`."""
+        try:
+            found = os.fstat(self.err.fileno())
+        except (OSError, ValueError):
+            return False
+        return self.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
     def confirmed(self, question: str) -> bool:
         """Ask on a terminal; where nobody can be asked, the command itself is the answer."""

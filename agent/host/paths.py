@@ -110,6 +110,16 @@ class Paths:
         return self.at("/dev/console")
 
     @property
+    def journal_socket(self) -> Path:
+        """Where journald takes entries with fields."""
+        return self.at("/run/systemd/journal/socket")
+
+    @property
+    def unit_enabled(self) -> Path:
+        """There when the boot's unit is enabled."""
+        return self.at("/etc/systemd/system/multi-user.target.wants/delphi-agent.service")
+
+    @property
     def dmi(self) -> Path:
         """What the firmware says about the machine."""
         return self.at("/sys/class/dmi/id")

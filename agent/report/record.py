@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RunHead:
-    """What is known of a run before it does anything."""
+    """What is known of a run before it does anything. `boot`: systemd or cloud-init began it, and nobody looks."""
 
     id: str
     command: str
@@ -53,6 +53,7 @@ class RunHead:
     user: str
     started_at: str
     deadline_seconds: float
+    boot: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -53,15 +53,16 @@ def slow_to_be_healthy(lab: Lab) -> None:
     lab.world.put_file("api/docker-compose.yaml", changed)
 
 
-def start(lab: Lab, *arguments: str) -> Running:
-    return lab.machine.start_process([*lab.agent_command(), "init", *arguments], env=lab.agent_env())
+def start(lab: Lab, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+    argv = [*lab.agent_command(), "init", *arguments]
+    return lab.machine.start_process(argv, env={**lab.agent_env(), **(env or {})})
 
 
 @contextlib.contextmanager
-def in_up(lab: Lab) -> Iterator[Running]:
+def in_up(lab: Lab, env: Mapping[str, str] | None = None) -> Iterator[Running]:
     """A run whose `docker compose up` is at work, and stays so."""
     slow_to_be_healthy(lab)
-    running = start(lab)
+    running = start(lab, env=env)
     wait_until(lambda: len(composes(lab)) >= 2 or running.returncode is not None, "docker compose up", 30)
     assert running.returncode is None, running.stderr()
     # Compose has said something, so that it is in the middle of its work.

@@ -115,3 +115,36 @@ def test_a_plugin_that_has_outlived_agent_guardian_and_docker_command_is_found_t
         assert composes(instance) == []
     said = [event["text"] for event in reports.events(done.stderr) if event["event"] == "leftovers.ended"]
     assert "docker-compose, pid " in said[0]
+
+
+# What systemd gives to everything below a unit, the commands of cloud-init included.
+BOOT = {"INVOCATION_ID": "4c4d6b4b7e9a51c3f1d20e7a00ffee00"}
+
+
+def test_a_run_that_meets_a_boot_joins_it_and_ends_with_its_code(instance: Lab) -> None:
+    with in_up(instance, env=BOOT) as boot:
+        second = start(instance)
+        wait_until(lambda: '"step": "join"' in second.stderr(), "the second run to join")
+        asks_for_more = instance.agent("init", "--force-recreate")
+        boot.signal(signal.SIGTERM)
+
+        code = boot.wait(60)
+        assert (code, second.wait(10)) == (code, code), second.stderr()
+    assert code in {75, 76}
+    assert asks_for_more.returncode == 73, "what it asks for, the boot does not do"
+    end = reports.finished(second.stderr())
+    assert "which this one has joined" in end["text"]
+    history = instance.machine.path("/var/lib/delphi-agent/history.jsonl").read_text().splitlines()
+    assert len(history) == 1, "one run of the two did something"
+
+
+def test_a_boot_that_dies_is_taken_over_by_who_had_joined_it(instance: Lab) -> None:
+    with in_up(instance, env=BOOT) as boot:
+        mend(instance)
+        second = start(instance, env=BOOT)
+        wait_until(lambda: '"step": "join"' in second.stderr(), "the second run to join")
+        boot.signal(signal.SIGKILL)
+        boot.wait(10)
+
+        assert second.wait(90) == 0, second.stderr()
+    assert instance.get(3001, "/health") == "ok\n"

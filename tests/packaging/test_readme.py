@@ -154,6 +154,7 @@ NOT_ON_A_FIRST_BOOT = {
     "engine-proxy",
     "files",
     "images",
+    "join",
     "mounts",
     "persist",
     "post-up",
