@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from agent import __version__
-from agent.cli import arguments_deploy
+from agent.cli import arguments_deploy, arguments_image
 from agent.cli.argument_parts import deadline, global_options
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
@@ -141,6 +141,8 @@ COMMANDS = {
     "compose": ("run docker compose with the resolved environment", _compose),
     "check": ("what is wrong with a bundle, without AWS or Docker", _check),
     "doctor": ("what stands in the way of a run on this host", _doctor),
+    "bake": ("pull a role's images, for a machine that becomes an image", arguments_image.bake),
+    "clean": ("remove what is this host's own, before it becomes an image", arguments_image.clean),
     "status": ("the running or the last run", _status),
     "support-bundle": ("collect what helps to find a fault, without secrets", _support_bundle),
 }

@@ -24,6 +24,8 @@ MODULES = {
     "compose": "agent.cli.compose",
     "check": "agent.cli.check",
     "doctor": "agent.cli.doctor",
+    "bake": "agent.cli.bake",
+    "clean": "agent.cli.clean",
     "status": "agent.cli.status",
     "support-bundle": "agent.cli.support_bundle",
 }

@@ -81,6 +81,17 @@ class Engine:
         with self._asking(f"removing the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
             self._client().remove_container(container.id, force=True)
 
+    def remove_all_containers(self) -> list[str]:
+        """End and remove every container on this host, with its anonymous volumes; returns their names."""
+        import docker.errors  # noqa: PLC0415 - see _client
+
+        with self._asking("removing the containers"):
+            found = self._client().containers(all=True)
+            for item in found:
+                with contextlib.suppress(docker.errors.NotFound):
+                    self._client().remove_container(item["Id"], force=True, v=True)
+        return [str(name).lstrip("/") for item in found for name in item.get("Names") or [item["Id"]]]
+
     def remove_networks(self, project: str, but: Collection[str]) -> list[str]:
         """Remove the project's networks that are not in `but` and that no container uses; returns their names."""
         import docker.errors  # noqa: PLC0415 - see _client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,10 +37,21 @@ def open_project(
     run: Run, loaded: Bootstrap, resolution: Resolution, staged: Staged | None, docker_config: Path | None = None
 ) -> Project:
     """The Compose project as it will be: in the staged tree when that differs from the live one."""
+    return project_in(run, loaded, resolution.environment, staged, docker_config)
+
+
+def project_in(
+    run: Run,
+    loaded: Bootstrap,
+    environment: Mapping[str, Secret],
+    staged: Staged | None,
+    docker_config: Path | None = None,
+) -> Project:
+    """The same with an environment of the caller's."""
     live = run.host.paths.role(loaded.role)
     folder = staged.folder / loaded.role if staged is not None and staged.differs else live
     env = {
-        **resolution.environment,
+        **environment,
         **run.host.child_environment(),
         "DOCKER_CONFIG": Secret(str(docker_config or run.host.paths.docker_config)),
     }

@@ -151,6 +151,7 @@ def test_files_that_it_names_are_there() -> None:
 # Steps that a first boot of the example does not take: it goes back to nothing, and its bundle declares no checks.
 NOT_ON_A_FIRST_BOOT = {
     "checks",
+    "containers",
     "engine-proxy",
     "files",
     "images",
@@ -159,7 +160,9 @@ NOT_ON_A_FIRST_BOOT = {
     "persist",
     "post-up",
     "pre-up",
+    "proof",
     "services",
+    "traces",
     "undo",
 }
 
