@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.host import processes
 from agent.secret import Secret
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -21,7 +22,7 @@ class Container:
     """One container as the engine sees it now. `health` is None when it has no health check.
 
     `reference` is the image's name when it was made, `labels` are the agent's own, `environment` is what it was given
-    by Compose and by its image.
+    by Compose and by its image. `up` is for how many seconds it has run, None when the kernel does not show it.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Container:
     reference: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    up: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def container_of(data: Mapping[str, Any]) -> Container:
     given = (entry.partition("=") for entry in config.get("Env") or ())
     health = state.get("Health") or {}
     log: Sequence[Mapping[str, Any]] = health.get("Log") or ()
+    pid = state.get("Pid") or 0
     return Container(
         id=data["Id"],
         name=data["Name"].lstrip("/"),
@@ -83,6 +86,7 @@ def container_of(data: Mapping[str, Any]) -> Container:
         reference=config.get("Image", ""),
         labels={name: value for name, value in labels.items() if name.startswith(OWN_LABELS)},
         environment={name: Secret(value) for name, _, value in given},
+        up=processes.age(pid) if pid else None,
     )
 
 

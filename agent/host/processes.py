@@ -45,6 +45,12 @@ def start_time(pid: int) -> int | None:
     return found.started if found is not None and found.running else None
 
 
+def age(pid: int) -> float | None:
+    """For how many seconds the process has run, by a clock that nobody can set; None when it does not run."""
+    started = start_time(pid)
+    return None if started is None else max(0.0, (now() - started) / os.sysconf("SC_CLK_TCK"))
+
+
 def in_sessions(sessions: Collection[int]) -> list[Process]:
     """Every process of these sessions, zombies too."""
     pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]

@@ -84,7 +84,7 @@ def see_healthy(run: Run, model: Model, restarts: Mapping[str, int], limits: Lim
 def _failed_up(run: Run, model: Model, restarts: Mapping[str, int], said: Sequence[str]) -> AgentError:
     """Compose says little of why: the containers know more, if the engine still answers."""
     try:
-        now = verify.look(model, run.engine, run.host.clock, restarts)
+        now = verify.look(model, run.engine, verify.Watch(run.host.clock), restarts)
     except AgentError as error:
         return verify.failure([], run.engine, run.deadline, [*said, str(error)])
     return verify.failure([item for item in now if item.verdict != "well"], run.engine, run.deadline, said)

@@ -173,7 +173,8 @@ def hold_against(run: Run, opened: Project, model: Model) -> Comparison:
     plan = plan_of(run, opened, model, recreate=run.options.recreate)
     before = run.engine.containers(model.name)
     fates = reasons.fates(model, before, plan.actions, opened.labels, run.engine, forced=_forced(run.options))
-    return Comparison(plan=plan, fates=fates, before=before, health=verify.judged(model, before, run.host.clock))
+    health = verify.judged(model, before, verify.Watch(run.host.clock))
+    return Comparison(plan=plan, fates=fates, before=before, health=health)
 
 
 def _forced(options: Options) -> str | None:

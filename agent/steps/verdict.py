@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +17,8 @@ RESTART_SECONDS = 5.0
 RESTARTS = 2
 
 Verdict = Literal["well", "waiting", "failed"]
+# For how many seconds a container has been as it is.
+Since = Callable[[Container], float]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Health:
 def judge(
     service: Service,
     containers: Sequence[Container],
-    now: dt.datetime,
+    since: Since,
     restarts: Mapping[str, int],
     stable: float | None = None,
 ) -> Health:
@@ -47,28 +48,27 @@ def judge(
         return Health(service.name, "waiting", "missing", f"has {len(own)} of {service.replicas} containers")
     if not own:
         return Health(service.name, "well", "scaled to 0", "has no container on purpose")
-    seen = [_judge_one(item, now, item.restarts - restarts.get(item.id, 0), stable) for item in own]
+    seen = [_judge_one(item, since, item.restarts - restarts.get(item.id, 0), stable) for item in own]
     # The worst speaks for the service.
     return max(seen, key=lambda item: ("well", "waiting", "failed").index(item.verdict))
 
 
-def _judge_one(item: Container, now: dt.datetime, restarted: int, stable: float | None) -> Health:
+def _judge_one(item: Container, since: Since, restarted: int, stable: float | None) -> Health:
     if restarted >= RESTARTS:
         # While it runs again, the engine has forgotten how it ended.
         ended = "" if item.state == "running" else f", the last exit code is {item.exit_code}"
         return Health(item.service, "failed", "restarting", f"was restarted {restarted} times{ended}", item)
     if item.state == "running":
-        return _judge_running(item, now, stable)
+        return _judge_running(item, since, stable)
     if item.state == "exited":
-        return _judge_exited(item, now)
+        return _judge_exited(item, since)
     stuck = item.state in {"dead", "removing", "paused"}
     return Health(item.service, "failed" if stuck else "waiting", item.state, f"is {item.state}", item)
 
 
-def _judge_exited(item: Container, now: dt.datetime) -> Health:
+def _judge_exited(item: Container, since: Since) -> Health:
     if item.restart_policy in {"always", "unless-stopped"}:
-        seconds = (now - item.finished).total_seconds() if item.finished else 0.0
-        if seconds > RESTART_SECONDS:
+        if since(item) > RESTART_SECONDS:
             note = f"exited with {item.exit_code} and is not started again"
             return Health(item.service, "failed", "exited", note, item)
         return Health(item.service, "waiting", "exited", f"exited with {item.exit_code} and is to be restarted", item)
@@ -77,7 +77,7 @@ def _judge_exited(item: Container, now: dt.datetime) -> Health:
     return Health(item.service, "failed", "exited", f"exited with {item.exit_code}", item)
 
 
-def _judge_running(item: Container, now: dt.datetime, stable: float | None) -> Health:
+def _judge_running(item: Container, since: Since, stable: float | None) -> Health:
     if item.health == "unhealthy":
         return Health(item.service, "failed", "unhealthy", "is unhealthy", item)
     if item.health not in {"healthy", None}:
@@ -87,7 +87,7 @@ def _judge_running(item: Container, now: dt.datetime, stable: float | None) -> H
     if item.health == "healthy" and stable is None:
         return Health(item.service, "well", "healthy", "is healthy", item)
     window = STABLE_SECONDS if stable is None else stable
-    seconds = max(0.0, (now - item.started).total_seconds() if item.started else 0.0)
+    seconds = since(item)
     state = item.health or "running"
     if seconds >= window:
         return Health(item.service, "well", state, f"is {state}, without a restart", item)

@@ -32,6 +32,24 @@ class Limit:
 Limits = Mapping[str, Limit]
 
 
+class Watch:
+    """For how long containers have been as they are: as the kernel says of running ones, else as long as was watched.
+
+    Not by the engine's times and the wall clock: on a first boot NTP may set that by hours, either way. The times are
+    only compared with each other, to tell one start from the next.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._first: dict[object, float] = {}
+
+    def seconds(self, item: Container) -> float:
+        """Since when it was started, or has ended, for the last time; never more than that."""
+        now = self._clock.monotonic()
+        first = self._first.setdefault((item.id, item.state, item.restarts, item.started, item.finished), now)
+        return max(now - first, item.up or 0.0)
+
+
 class Looking(Protocol):
     """What is asked of the engine."""
 
@@ -43,16 +61,16 @@ class Looking(Protocol):
 
 
 def look(
-    model: Model, engine: Looking, clock: Clock, restarts: Mapping[str, int] | None = None, limits: Limits | None = None
+    model: Model, engine: Looking, watch: Watch, restarts: Mapping[str, int] | None = None, limits: Limits | None = None
 ) -> list[Health]:
     """One look at every service; `restarts` and `limits` as for `judged`."""
-    return judged(model, engine.containers(model.name), clock, restarts, limits)
+    return judged(model, engine.containers(model.name), watch, restarts, limits)
 
 
 def judged(
     model: Model,
     containers: Sequence[Container],
-    clock: Clock,
+    watch: Watch,
     restarts: Mapping[str, int] | None = None,
     limits: Limits | None = None,
 ) -> list[Health]:
@@ -64,7 +82,8 @@ def judged(
         restarts = {item.id: item.restarts for item in containers}
     asked = limits or {}
     return [
-        judge(item, containers, clock.now(), restarts, asked.get(item.name, Limit()).stable) for item in model.services
+        judge(item, containers, watch.seconds, restarts, asked.get(item.name, Limit()).stable)
+        for item in model.services
     ]
 
 
@@ -85,8 +104,9 @@ def wait(
     """Return when every service is well; `DeployFailed` with evidence when one has failed or the deadline is over."""
     asked = limits or {}
     own = {name: deadline.share(limit.within) for name, limit in asked.items() if limit.within is not None}
+    watch = Watch(deadline.clock)
     while True:
-        seen = [_late(item, own) for item in look(model, engine, deadline.clock, restarts, asked)]
+        seen = [_late(item, own) for item in look(model, engine, watch, restarts, asked)]
         if all(item.verdict == "well" for item in seen):
             return seen
         waiting = [item for item in seen if item.verdict != "well"]

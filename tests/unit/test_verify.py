@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from agent.errors import DeployFailed, EngineError
-from agent.host.engine_answers import Container
+from agent.host.engine_answers import Container, container_of
 from agent.steps import verify
 from agent.steps.compose import Model
 from agent.steps.service import Service
 from agent.steps.verdict import RESTART_SECONDS, STABLE_SECONDS, Health, Verdict
-from agent.steps.verify import Limit
+from agent.steps.verify import Limit, Watch
 from tests.unit.fakes import EPOCH, HEALTHY, FakeClock, FakeEngine
 
 
@@ -30,39 +31,35 @@ def model(*services: Service) -> Model:
     return Model(name="api", services=services or (service(),), warnings=())
 
 
-PLAIN = replace(HEALTHY, health=None, started=ago(60))
-EXITED = replace(PLAIN, state="exited", restart_policy="no")
+PLAIN = replace(HEALTHY, health=None, started=ago(60), up=60.0)
+EXITED = replace(PLAIN, state="exited", restart_policy="no", up=None)
+
+LOOPING = replace(EXITED, restart_policy="always", exit_code=1, finished=ago(1))
 
 
 def judged(containers: Sequence[Container], replicas: int = 1, before: dict[str, int] | None = None) -> Health:
-    seen = verify.look(model(service(replicas=replicas)), FakeEngine(containers), FakeClock(), before or {})
+    seen = verify.look(model(service(replicas=replicas)), FakeEngine(containers), Watch(FakeClock()), before or {})
     assert len(seen) == 1
     return seen[0]
 
 
 TABLE: list[tuple[str, list[Container], int, Verdict, str]] = [
     ("healthy", [HEALTHY], 1, "well", "healthy"),
-    ("healthy since a moment", [replace(HEALTHY, started=ago(0))], 1, "well", "healthy"),
+    ("healthy since a moment", [replace(HEALTHY, up=0.0)], 1, "well", "healthy"),
     ("unhealthy", [replace(HEALTHY, health="unhealthy")], 1, "failed", "unhealthy"),
     ("starting", [replace(HEALTHY, health="starting")], 1, "waiting", "starting"),
-    ("no check, within the window", [replace(PLAIN, started=ago(STABLE_SECONDS - 1))], 1, "waiting", "running"),
-    ("no check, after the window", [replace(PLAIN, started=ago(STABLE_SECONDS))], 1, "well", "running"),
-    ("no check, started in the future", [replace(PLAIN, started=ago(-60))], 1, "waiting", "running"),
-    ("no check, no start time", [replace(PLAIN, started=None)], 1, "waiting", "running"),
+    ("no check, within the window", [replace(PLAIN, up=STABLE_SECONDS - 1)], 1, "waiting", "running"),
+    ("no check, after the window", [replace(PLAIN, up=STABLE_SECONDS)], 1, "well", "running"),
+    ("no check, started in the future", [replace(PLAIN, started=ago(-3600))], 1, "well", "running"),
+    ("no check, started hours ago by the clock", [replace(PLAIN, started=ago(36000), up=1.0)], 1, "waiting", "running"),
+    ("no check, nothing known of its start", [replace(PLAIN, started=None, up=None)], 1, "waiting", "running"),
     ("one-shot with 0", [EXITED], 1, "well", "done"),
     ("one-shot with 1", [replace(EXITED, exit_code=1)], 1, "failed", "exited"),
     ("on-failure with 0", [replace(EXITED, restart_policy="on-failure")], 1, "well", "done"),
     ("on-failure given up", [replace(EXITED, restart_policy="on-failure", exit_code=1)], 1, "failed", "exited"),
     ("to be restarted", [replace(EXITED, restart_policy="always")], 1, "waiting", "exited"),
     ("to be restarted unless", [replace(EXITED, restart_policy="unless-stopped", exit_code=1)], 1, "waiting", "exited"),
-    ("given up by the engine", [replace(EXITED, restart_policy="always", finished=ago(60))], 1, "failed", "exited"),
-    (
-        "restarted in a moment",
-        [replace(EXITED, restart_policy="always", finished=ago(RESTART_SECONDS))],
-        1,
-        "waiting",
-        "exited",
-    ),
+    ("to be restarted, ended hours ago by the clock", [replace(LOOPING, finished=ago(36000))], 1, "waiting", "exited"),
     ("restarting once", [replace(PLAIN, state="restarting", restarts=1)], 1, "waiting", "restarting"),
     ("restart loop", [replace(PLAIN, state="restarting", restarts=2)], 1, "failed", "restarting"),
     ("restart loop, lucky look", [replace(PLAIN, restarts=5)], 1, "failed", "restarting"),
@@ -121,15 +118,15 @@ STARTING = replace(HEALTHY, health="starting")
 @pytest.mark.parametrize(
     ("container", "stable", "verdict"),
     [
-        (replace(PLAIN, started=ago(6)), None, "well"),
-        (replace(PLAIN, started=ago(6)), 10, "waiting"),
-        (replace(PLAIN, started=ago(10)), 10, "well"),
-        (replace(PLAIN, started=ago(2)), 1, "well"),
-        (replace(HEALTHY, started=ago(6)), None, "well"),
-        (replace(HEALTHY, started=ago(6)), 10, "waiting"),
-        (replace(HEALTHY, started=ago(10)), 10, "well"),
-        (replace(HEALTHY, health="unhealthy", started=ago(60)), 10, "failed"),
-        (replace(HEALTHY, health="starting", started=ago(60)), 10, "waiting"),
+        (replace(PLAIN, up=6.0), None, "well"),
+        (replace(PLAIN, up=6.0), 10, "waiting"),
+        (replace(PLAIN, up=10.0), 10, "well"),
+        (replace(PLAIN, up=2.0), 1, "well"),
+        (replace(HEALTHY, up=6.0), None, "well"),
+        (replace(HEALTHY, up=6.0), 10, "waiting"),
+        (replace(HEALTHY, up=10.0), 10, "well"),
+        (replace(HEALTHY, health="unhealthy", up=60.0), 10, "failed"),
+        (replace(HEALTHY, health="starting", up=60.0), 10, "waiting"),
     ],
 )
 def test_the_bundle_may_set_the_window_of_a_service(
@@ -137,7 +134,7 @@ def test_the_bundle_may_set_the_window_of_a_service(
 ) -> None:
     limits = {"api": Limit(stable=stable)}
 
-    assert verify.look(model(), FakeEngine([container]), FakeClock(), {}, limits)[0].verdict == verdict
+    assert verify.look(model(), FakeEngine([container]), Watch(FakeClock()), {}, limits)[0].verdict == verdict
 
 
 def test_a_service_with_a_deadline_of_its_own_fails_at_that_one() -> None:
@@ -179,9 +176,65 @@ def test_it_is_waited_for_and_what_is_missing_is_told() -> None:
 
 def test_a_container_without_a_health_check_is_watched_for_the_whole_window() -> None:
     clock = FakeClock()
-    wait(FakeEngine([replace(PLAIN, started=EPOCH)]), clock)
+    wait(FakeEngine([replace(PLAIN, up=None)]), clock)
 
     assert sum(clock.sleeps) == pytest.approx(STABLE_SECONDS, abs=verify.POLL_SECONDS)
+
+
+HOURS = dt.timedelta(hours=9)
+
+
+class Stepped(FakeClock):
+    """A host whose wall clock NTP sets by hours, after two seconds, as on a first boot."""
+
+    def __init__(self, step: dt.timedelta) -> None:
+        super().__init__()
+        self._step = step
+
+    def now(self) -> dt.datetime:
+        return super().now() + (self._step if self.monotonic() >= 1002 else dt.timedelta())
+
+
+@pytest.mark.parametrize("step", [HOURS, -HOURS], ids=["ahead", "back"])
+def test_a_clock_that_is_set_by_hours_makes_the_window_neither_shorter_nor_longer(step: dt.timedelta) -> None:
+    clock = Stepped(step)
+
+    wait(FakeEngine([replace(PLAIN, started=EPOCH, up=None)]), clock)
+
+    assert sum(clock.sleeps) == pytest.approx(STABLE_SECONDS, abs=verify.POLL_SECONDS)
+
+
+@pytest.mark.parametrize("step", [HOURS, -HOURS], ids=["ahead", "back"])
+def test_a_clock_that_is_set_by_hours_gives_nobody_up_who_is_to_be_restarted_nor_waits_for_who_is_not(
+    step: dt.timedelta,
+) -> None:
+    clock = Stepped(step)
+
+    with pytest.raises(DeployFailed, match="exited with 1 and is not started again"):
+        wait(FakeEngine([replace(LOOPING, finished=EPOCH)], logs={"api-api-1": []}), clock)
+
+    assert sum(clock.sleeps) == pytest.approx(RESTART_SECONDS, abs=2 * verify.POLL_SECONDS)
+
+
+@pytest.mark.parametrize("again", [replace(PLAIN, up=None, restarts=1), replace(PLAIN, up=None, started=ago(-3))])
+def test_the_window_of_a_container_that_is_started_again_begins_anew(again: Container) -> None:
+    clock = FakeClock()
+    first = [replace(PLAIN, up=None)] * 12
+
+    wait(FakeEngine(*[[one] for one in first], [again]), clock)
+
+    assert sum(clock.sleeps) == pytest.approx(12 * verify.POLL_SECONDS + STABLE_SECONDS, abs=verify.POLL_SECONDS)
+
+
+def test_for_how_long_a_container_runs_is_asked_of_the_kernel() -> None:
+    state = {"Status": "running", "ExitCode": 0, "StartedAt": "2016-01-02T03:04:05.6Z", "Pid": os.getpid()}
+    data = {"Id": "c1", "Name": "/api-1", "Image": "x", "Config": {}, "HostConfig": {}, "State": state}
+
+    up = container_of(data).up
+    assert up is not None
+    assert 0 <= up < 36000
+    assert container_of({**data, "State": {**state, "Status": "exited", "Pid": 0}}).up is None
+    assert container_of({**data, "State": {**state, "Pid": 2**22 + 1}}).up is None
 
 
 def test_what_cannot_get_well_any_more_fails_at_once() -> None:
