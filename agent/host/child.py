@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -17,6 +18,8 @@ from agent.host.leftovers import KILL_SECONDS, TERM_SECONDS, Session
 
 # The most that is kept of each stream: a compose model of 1,000 services is under 4 MiB.
 KEEP_BYTES = 32 << 20
+# So often somebody who watches beside a child may look.
+WATCH_SECONDS = 1.0
 # Of a line that never ends, only so much of its end is told.
 LONGEST_LINE = 64 << 10
 
@@ -91,10 +94,11 @@ class Child:
                 if stream is not None:
                     selector.register(stream.fileno(), selectors.EVENT_READ, name)
             while selector.get_map():
-                ready = selector.select(deadline.left())
+                ready = selector.select(min(deadline.left(), listener.pause()))
                 # A child that talks faster than it is heard is always ready.
-                if not ready or deadline.left() <= 0:
+                if deadline.left() <= 0:
                     raise TimeoutError
+                listener.look()
                 for key, _ in ready:
                     piece = os.read(key.fd, 65536)
                     if not piece:
@@ -108,13 +112,30 @@ class Child:
 
 
 class Listener:
-    """Makes lines of what a child says on stderr, and says when the child is heard for the first time."""
+    """Makes lines of what a child says on stderr, and says when the child is heard for the first time.
 
-    def __init__(self, tell: Callable[[str], None] | None, first: Callable[[], None]) -> None:
+    `watch` has a look at the rest of the world now and then.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None] | None, first: Callable[[], None], watch: Callable[[], None] | None = None
+    ) -> None:
         self._tell = tell
         self._first: Callable[[], None] | None = first
+        self._watch = watch
+        self._next_look = time.monotonic() + WATCH_SECONDS
         self._rest = b""
         self.last = ""
+
+    def pause(self) -> float:
+        """Seconds until the next look is due; without end when nobody watches."""
+        return math.inf if self._watch is None else max(0.0, self._next_look - time.monotonic())
+
+    def look(self) -> None:
+        """Have the look that is due, if one is."""
+        if self._watch is not None and self.pause() <= 0:
+            self._watch()
+            self._next_look = time.monotonic() + WATCH_SECONDS
 
     def hear(self, stream: str, piece: bytes) -> None:
         """A piece of a stream (`out` or `err`) as it came; an empty one is its end."""

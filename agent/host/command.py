@@ -54,8 +54,18 @@ class Finished:
 class Commands(Protocol):
     """The way to run a child. Tests pass one that knows what it expects."""
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
-        """Run to the end, or end it at the deadline; `on_line` hears every line of stderr as it comes."""
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
+        """Run to the end, or end it at the deadline; `on_line` hears every line of stderr as it comes.
+
+        `watch` is called about once a second while the child is at work; what it raises ends the child and is raised.
+        """
 
 
 class SystemCommands:
@@ -72,13 +82,20 @@ class SystemCommands:
         self._roster = roster
         self._over = False
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
         """Run to the end; `DeadlineExceeded` when it had to be ended; `HostError` when it cannot be started."""
         deadline.check(f"running `{command}`")
         # In a thread: a signal raises in the main one, and must not come between a child's start and its registration.
         child = within(deadline, f"starting `{command}`", lambda: self._start(command))
         # What talks is there: from then on the roster vouches for the plugin too, not only for its parent.
-        listener = Listener(on_line, self._write)
+        listener = Listener(on_line, self._write, watch)
         try:
             out, err = child.listen(listener, deadline)
         except TimeoutError:

@@ -16,12 +16,19 @@ class ToldCommands:
         self._inner = inner
         self._clock = clock
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
         """See `Commands.run`."""
         began = self._clock.monotonic()
         record.count(record.Costs(children=1))
         record.say("debug", "command.started", f"$ {command}", argv=list(command.argv))
-        finished = self._inner.run(command, deadline, on_line=on_line)
+        finished = self._inner.run(command, deadline, on_line=on_line, watch=watch)
         seconds = round(self._clock.monotonic() - began, 3)
         record.say(
             "debug",

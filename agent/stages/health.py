@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import AgentError, DeadlineExceeded, UnreachableError
@@ -42,6 +43,7 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
                 run.deadline,
                 recreate=run.options.recreate,
                 pull=run.options.images_wanted,
+                watch=lambda: _expect_no_loop(run, model, restarts, seen.leaving),
             )
         except DeadlineExceeded as error:
             raise _failed_up(run, model, restarts, [str(error)]) from error
@@ -52,6 +54,12 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
     health = see_healthy(run, model, restarts, probes.limits(checks))
     probes.run_checks(run, opened, checks)
     return Deployed(health=health, actions=actions, reasons=seen.reasons)
+
+
+def _expect_no_loop(run: Run, model: Model, restarts: Mapping[str, int], leaving: Collection[str]) -> None:
+    """Compose waits without end for the completion of a service that fails and is restarted again and again."""
+    with contextlib.suppress(UnreachableError):  # Compose will say so itself
+        verify.expect_no_loop(model, run.engine, run.deadline, restarts, leaving)
 
 
 def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, checks: Sequence[Check]) -> Deployed:

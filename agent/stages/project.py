@@ -150,6 +150,13 @@ class Comparison:
         return not self.plan.changes and all(item.verdict == "well" or item.state in at_work for item in self.health)
 
     @property
+    def leaving(self) -> frozenset[str]:
+        """The ids of the containers that `up` would replace or remove."""
+        return frozenset(
+            item.id for item in self.before if self.plan.actions.get(item.name) in {"recreated", "removed"}
+        )
+
+    @property
     def reasons(self) -> dict[str, str]:
         """Why each service that is created or recreated is, in a line."""
         return {fate.service: fate.text for fate in self.fates if fate.action in {"create", "recreate"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.errors import AgentError, ComposeFileError, EngineError, HostError
@@ -115,9 +115,20 @@ def plan(project: Project, commands: Commands, deadline: Deadline, *, recreate: 
     return Plan(_actions(finished.err.decode("utf-8", "replace").splitlines()))
 
 
-def up(project: Project, commands: Commands, deadline: Deadline, *, recreate: bool, pull: bool) -> Finished:
-    """Start the project; a failure is for the caller to judge together with the containers' state."""
-    return commands.run(project.up(recreate=recreate, pull=pull), deadline)
+def up(
+    project: Project,
+    commands: Commands,
+    deadline: Deadline,
+    *,
+    recreate: bool,
+    pull: bool,
+    watch: Callable[[], None] | None = None,
+) -> Finished:
+    """Start the project; a failure is for the caller to judge together with the containers' state.
+
+    What `watch` raises ends it (see `Commands.run`).
+    """
+    return commands.run(project.up(recreate=recreate, pull=pull), deadline, watch=watch)
 
 
 _WORDS = {"Creating": "created", "Recreate": "recreated", "Recreated": "recreated", "Removed": "removed"}

@@ -7,7 +7,7 @@ more fails at once, not at the deadline. The bundle may set a window and a deadl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -114,6 +114,19 @@ def wait(
         if any(item.verdict == "failed" for item in seen) or deadline.left() <= 0:
             raise failure(waiting, engine, deadline)
         deadline.clock.sleep(min(POLL_SECONDS, max(deadline.left(), 0.01)))
+
+
+def expect_no_loop(
+    model: Model, engine: Looking, deadline: Deadline, restarts: Mapping[str, int], leaving: Collection[str]
+) -> None:
+    """Raise `DeployFailed` with evidence when a container is in a restart loop; no other verdict is early enough.
+
+    `restarts` as for `judged`; `leaving` are the ids of containers that are being replaced: theirs do not count.
+    """
+    staying = [item for item in engine.containers(model.name) if item.id not in leaving]
+    unwell = [item for item in judged(model, staying, Watch(deadline.clock), restarts) if item.verdict != "well"]
+    if any(item.verdict == "failed" and item.state == "restarting" for item in unwell):
+        raise failure(unwell, engine, deadline)
 
 
 def _late(item: Health, own: Mapping[str, Deadline]) -> Health:

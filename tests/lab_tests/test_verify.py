@@ -158,6 +158,26 @@ def test_a_crash_loop_that_others_wait_for_fails_before_the_deadline_too(instanc
     assert "    bad data" in error["details"]
 
 
+def test_a_job_that_fails_and_is_restarted_for_ever_fails_before_the_deadline_though_others_wait_for_its_end(
+    instance: Lab,
+) -> None:
+    chain = """services:
+  migrate: {<<: *app, restart: on-failure, command: [sh, -c, 'echo no such table; exit 5']}
+  web:
+    <<: *app
+    depends_on: {migrate: {condition: service_completed_successfully}}
+"""
+    upload(instance, chain)
+
+    for _ in range(2):  # the second time the container that loops is there already
+        error, seconds = failed(instance)
+
+        assert seconds < 30
+        assert error["cause"].startswith("migrate was restarted ")
+        assert "    no such table" in error["details"]
+        assert instance.machine.run(["pgrep", "-f", "compose.* up "]).stdout == ""
+
+
 def test_a_paused_container_is_told_as_one(instance: Lab) -> None:
     upload(instance, "services:\n  web: {<<: [*app, *well]}\n")
     init(instance)

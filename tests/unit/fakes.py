@@ -75,7 +75,14 @@ class FakeCommands:
     ) -> None:
         self._expected.append(_Answer(words, status, out, err, does))
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
         assert deadline.left() > 0, f"`{command}` was started after its deadline"
         for answer in self._expected:
             if command.argv[-len(answer.words) :] == answer.words:

@@ -177,6 +177,27 @@ def test_every_line_of_stderr_is_heard_as_it_comes_and_the_last_one_without_its_
     assert heard[1][1] - heard[0][1] > 0.1
 
 
+class Enough(Exception):
+    """What somebody who watches has seen."""
+
+
+@pytest.mark.parametrize("script", ["echo started >&2; sleep 60", "yes >&2"], ids=["silent", "talking"])
+def test_who_watches_beside_a_child_may_end_it(script: str) -> None:
+    looks: list[float] = []
+
+    def watch() -> None:
+        looks.append(time.monotonic())
+        if len(looks) == 2:
+            raise Enough
+
+    began = time.monotonic()
+    with system() as commands, pytest.raises(Enough):
+        commands.run(Command(argv=("sh", "-c", script), env=PATH), seconds(60), watch=watch)
+
+    assert looks[1] - looks[0] >= 0.9
+    assert time.monotonic() - began < 10
+
+
 def test_large_output_on_both_streams_does_not_block() -> None:
     finished = shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2")
 

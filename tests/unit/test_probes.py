@@ -247,7 +247,14 @@ def test_the_run_s_deadline_ends_a_check_that_had_more_time() -> None:
 class Hanging(FakeCommands):
     """A child that nothing ends."""
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
         threading.Event().wait()
         raise AssertionError
 

@@ -286,7 +286,14 @@ class Endless:
         self._clock = clock
         self._lines = lines
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
         for line in self._lines:
             if on_line is not None:
                 on_line(line)

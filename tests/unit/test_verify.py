@@ -11,8 +11,9 @@ import pytest
 
 from agent.errors import DeployFailed, EngineError
 from agent.host.engine_answers import Container, container_of
+from agent.stages.project import Comparison
 from agent.steps import verify
-from agent.steps.compose import Model
+from agent.steps.compose import Model, Plan
 from agent.steps.service import Service
 from agent.steps.verdict import RESTART_SECONDS, STABLE_SECONDS, Health, Verdict
 from agent.steps.verify import Limit, Watch
@@ -307,3 +308,45 @@ def test_a_failed_up_is_told_in_the_words_of_compose_with_all_that_is_not_well()
 
     assert str(error) == "starting the services: port is already allocated"
     assert error.details == ("port is already allocated",)
+
+
+def expect_no_loop(container: Container, *, leaving: frozenset[str] = frozenset()) -> None:
+    """A look during `up`, when another service has no container yet."""
+    engine = FakeEngine([container], logs={container.name: ["no such table"]})
+    project = model(service(), service("web"))
+    verify.expect_no_loop(project, engine, FakeClock().deadline(), {"c1": 3}, leaving)
+
+
+@pytest.mark.parametrize("state", ["running", "restarting", "exited"])
+def test_a_restart_loop_is_seen_while_the_project_is_started(state: str) -> None:
+    with pytest.raises(DeployFailed, match="api was restarted 2 times") as caught:
+        expect_no_loop(replace(PLAIN, state=state, restarts=5, exit_code=5))
+
+    assert "    no such table" in caught.value.details
+    assert "web: missing, has 0 of 1 containers" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        replace(PLAIN, restarts=4),
+        replace(PLAIN, state="exited", restart_policy="no", exit_code=5),
+        replace(HEALTHY, health="unhealthy"),
+    ],
+    ids=["restarted once", "exited", "unhealthy"],
+)
+def test_while_the_project_is_started_nothing_else_is_judged(container: Container) -> None:
+    expect_no_loop(container)
+
+
+def test_a_restart_loop_that_is_being_replaced_is_no_matter() -> None:
+    expect_no_loop(replace(PLAIN, restarts=9), leaving=frozenset({"c1"}))
+
+
+def test_of_the_containers_that_are_there_those_are_leaving_that_compose_would_replace_or_remove() -> None:
+    fates = {"api-api-1": "recreated", "api-db-1": "unchanged", "api-old-1": "removed", "api-new-1": "created"}
+    before = [replace(HEALTHY, id=name, name=name) for name in ("api-api-1", "api-db-1", "api-old-1", "api-x-1")]
+
+    seen = Comparison(plan=Plan(fates), fates=(), before=before, health=())
+
+    assert seen.leaving == {"api-api-1", "api-old-1"}
