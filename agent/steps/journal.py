@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +96,18 @@ def _keep(live: Path, kept: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A file with its content, mode, times, extended attributes and owner; durable."""
-    shutil.copy2(source, target, follow_symlinks=False)
+    """A file with its content, owner, mode, times and extended attributes, at a free name; durable."""
     status = source.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        target.symlink_to(source.readlink())
+    else:
+        # For nobody else until it has its mode: it may hold a key.
+        new = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(new, "wb") as write, source.open("rb") as read:
+            shutil.copyfileobj(read, write)
+    # The owner first: to change it takes set-id bits and capabilities away.
     os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    shutil.copystat(source, target, follow_symlinks=False)
     if not target.is_symlink():
         files.sync_file(target)
 
