@@ -14,9 +14,9 @@ from agent.steps import bootstrap, cloud_init, user_data
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.cloud_init import Findings
 
-# A host whose cloud-init failed is told so soon: this is not the wait for a role.
+# A host that may be no EC2 instance is told so soon: this is not the wait for a role.
 LOOK_SECONDS = 5.0
-# On EC2 with nothing wrong to be seen, the metadata service is only late.
+# On EC2 the metadata service is only late. That is also what leaves cloud-init without a datasource.
 SURE_SECONDS = 120.0
 
 _NOT_LOOKED = "`delphi-agent init` also looks into the user data and tags of an EC2 instance"
@@ -63,15 +63,15 @@ def _ask(run: Run, path: Path) -> tuple[user_data.Found | None, str]:
     imds = Imds(run.host.environ)
     if imds.disabled:
         return None, "AWS_EC2_METADATA_DISABLED is true, so user data was not looked at"
-    surely = imds_machine.look(run.host.paths).ec2 is True and not findings(run, path).causes
-    if imds_machine.look(run.host.paths).ec2 is not True and not imds.configured:
+    on_ec2 = imds_machine.look(run.host.paths).ec2 is True
+    if not on_ec2 and not imds.configured:
         return None, "the firmware does not say EC2, so user data was not looked at"
     try:
-        found = user_data.find(imds, path, run.deadline.share(SURE_SECONDS if surely else LOOK_SECONDS))
+        found = user_data.find(imds, path, run.deadline.share(SURE_SECONDS if on_ec2 else LOOK_SECONDS))
     except BootstrapError:
         raise
     except AgentError as error:
-        if surely:
+        if on_ec2 and not findings(run, path).causes:
             raise  # an instance whose metadata is late: a restart helps
         return None, f"user data could not be looked at ({error.cause})"
     return found, "the instance's user data has no section `delphi`, and it sees no tags `delphi:NAME`"

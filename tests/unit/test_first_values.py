@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from agent.errors import BootstrapError
+from agent.errors import BootstrapError, ImdsError
 from agent.host.engine import Engine
 from agent.host.host import Host
 from agent.host.paths import Paths
@@ -17,7 +17,17 @@ from agent.report.record import Recorder
 from agent.run import Options, Run
 from agent.secret import Redactor
 from agent.stages.host import load_bootstrap
-from tests.unit.fakes import HEAD, FakeClock, FakeCommands, FakeEngine, Loopback, Sayings, refusing_address
+from tests.unit.fakes import (
+    HEAD,
+    FakeClock,
+    FakeCommands,
+    FakeEngine,
+    Loopback,
+    Reply,
+    Request,
+    Sayings,
+    refusing_address,
+)
 from tests.unit.test_imds import TREE, Service
 from tests.unit.test_user_data import VALUES
 
@@ -26,7 +36,8 @@ class Boot:
     """A host whose firmware says nothing; `environ` is the agent's own."""
 
     def __init__(self, root: Path, **environ: str) -> None:
-        self.sink, clock = Sayings(), FakeClock()
+        self.sink, self.clock = Sayings(), FakeClock()
+        clock = self.clock
         self.recorder = Recorder(HEAD, clock, [self.sink])
         self.paths = Paths(root)
         self.run = Run(
@@ -113,6 +124,48 @@ def test_a_service_that_does_not_answer_is_told_beside_the_missing_file(tmp_path
 def test_an_instance_that_gives_nothing_is_told_what_was_looked_for(tmp_path: Path) -> None:
     with Loopback(Service()) as server:
         assert "no section `delphi`" in Boot(tmp_path, **{ENDPOINT: server.url}).refused(writes=True)
+
+
+class Late(Service):
+    """A metadata service that serves nobody in the first 20 seconds of the host's clock."""
+
+    def __init__(self) -> None:
+        super().__init__(WORLD)
+        self.clock = FakeClock()
+
+    def __call__(self, request: Request) -> Reply:
+        return super().__call__(request) if sum(self.clock.sleeps) >= 20 else Reply(503)
+
+
+@pytest.mark.parametrize(
+    "result", [None, '{"v1": {"datasource": "DataSourceNone", "errors": []}}'], ids=["no cloud-init", "no datasource"]
+)
+def test_on_ec2_user_data_is_waited_for_also_where_cloud_init_gave_up_on_it(tmp_path: Path, result: str | None) -> None:
+    service = Late()
+    with Loopback(service) as server:
+        boot = Boot(tmp_path, **{ENDPOINT: server.url})
+        service.clock = boot.clock
+        boot.plant("/sys/class/dmi/id/sys_vendor", "Amazon EC2")
+        if result is not None:
+            boot.plant("/run/cloud-init/result.json", result)
+
+        assert load_bootstrap(boot.run, writes=True).variables == VALUES
+
+    assert sum(boot.clock.sleeps) >= 20
+    assert boot.paths.bootstrap.is_file()
+
+
+def test_on_ec2_a_service_that_never_comes_is_told_with_what_cloud_init_says_and_without_it_a_restart_helps(
+    tmp_path: Path,
+) -> None:
+    boot = Boot(tmp_path, **{ENDPOINT: refusing_address()})
+    boot.plant("/sys/class/dmi/id/sys_vendor", "Amazon EC2")
+    with pytest.raises(ImdsError) as caught:
+        load_bootstrap(boot.run, writes=True)
+    assert caught.value.exit_status == 69
+
+    boot.plant("/run/cloud-init/result.json", '{"v1": {"datasource": "DataSourceNone", "errors": []}}')
+    assert "cloud-init found no datasource" in boot.refused(writes=True)
 
 
 def test_what_cloud_init_says_is_the_cause_of_an_absent_file_and_of_a_faulty_one(tmp_path: Path) -> None:
