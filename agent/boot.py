@@ -40,10 +40,10 @@ def boot(run: Run, aim: Aim = as_it_says) -> Ending:
     """
     with locked(run):
         try:
-            unwritten = finish_bootstrap(run)
-            bootstrap = load_bootstrap(run, writes=aim is as_it_says).changed(unwritten)
+            bootstrap = load_bootstrap(run, writes=aim is as_it_says)
             cloud = identify(run, bootstrap)
             kept = mend(run, recall(run, cloud, repair=True))
+            bootstrap, kept = finish_bootstrap(run, bootstrap, kept)
             target = aim(bootstrap, kept)
             made = prepare(run, cloud, kept, target)
             failed = None if target.asked or run.options.retry else kept.failed

@@ -123,28 +123,24 @@ def recall(run: Run, cloud: Cloud, *, repair: bool = False) -> State:
     return kept
 
 
-def finish_bootstrap(run: Run) -> dict[str, str]:
+def finish_bootstrap(run: Run, loaded: Bootstrap, kept: State) -> tuple[Bootstrap, State]:
     """Write to the bootstrap file what a verified release has still to write: its run was ended in between.
 
-    Returns what still cannot be written: the run goes by it all the same, or it would go back by itself.
+    Returns the file with these values, and the state after it; the run goes by them also where they still cannot be
+    written, or it would go back by itself. `kept` is this instance's own state: what another one had to write, whose
+    image this is, is not for this file.
     """
-    try:
-        kept = state.load(run.host.paths.state, None)[0]
-    except HostError:
-        return {}
-    here = identity.local_instance_id(run.host.paths)
-    cloned = here != kept.instance_id and here.startswith("i-") and kept.instance_id.startswith("i-")
-    pending = kept.bootstrap
-    if not pending or cloned:
-        return {}
+    if not kept.bootstrap:
+        return loaded, kept
+    values = bootstrap_change.unwritten(loaded.path, kept.bootstrap)
     try:
         write_bootstrap(run)
     except (HostError, BootstrapError) as error:
-        values = bootstrap_change.unwritten(run.host.paths.bootstrap, pending)
         told = ", ".join(f"{name}={value}" for name, value in values.items())
         run.warn("bootstrap.unwritten", f"{error}; deployed is {told}, and that is what this run goes by")
-        return values
-    return {}
+    else:
+        kept = replace(kept, bootstrap={})
+    return loaded.changed(values), kept
 
 
 def write_bootstrap(run: Run) -> None:
