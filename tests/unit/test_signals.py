@@ -1,0 +1,102 @@
+"""Signals that were ignored before the agent began, and those that it stops for: what it and its children do then."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from agent.host import processes
+from tests.unit import children
+
+# An agent whose signals were set by its first argument; then it tells what a child of its has for ignored signals.
+AGENT = """
+    import os, signal, sys
+    for name in sys.argv[1].split():
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    from agent.cli.context import _Signals
+    from agent.errors import Interrupted
+    from agent.host.clock import Deadline, SystemClock
+    from agent.host.command import Command, SystemCommands
+    from agent.secret import Secret
+
+    signals, commands = _Signals(), SystemCommands()
+    signals.watch()
+
+    def ignored():
+        script = "while read -r name value; do case $name in SigIgn:) echo $value;; esac; done </proc/$$/status"
+        command = Command(argv=("sh", "-c", script), env={"PATH": Secret("/usr/bin:/bin")})
+        mask = int(commands.run(command, Deadline.after(SystemClock(), 20)).out, 16)
+        return " ".join(number.name for number in signals.WANTED if mask >> (number - 1) & 1)
+
+    try:
+        {body}
+    finally:
+        commands.end_all()
+"""
+AFTER_A_SIGNAL = """
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("went on")
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+        for number in signals.WANTED:
+            os.kill(os.getpid(), number)
+        print(ignored())
+"""
+HELD = """
+        signals.hold()
+        for number in signals.WANTED:
+            os.kill(os.getpid(), number)
+        print(ignored())
+"""
+NOHUP = """
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("went on")
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+"""
+ENDLESS = """
+        command = Command(argv=("sh", "-c", "echo $$ >&2; sleep 60; sleep 60"), env={"PATH": Secret("/usr/bin:/bin")})
+        try:
+            commands.run(command, Deadline.after(SystemClock(), 0.5), on_line=lambda line: print(line, flush=True))
+        except Exception as error:
+            print(type(error).__name__)
+"""
+
+
+def agent(body: str, *ignored: str) -> list[str]:
+    ended = children.python(AGENT.replace("{body}", body.strip()), arguments=[" ".join(ignored)])
+    assert ended.status == 0, ended.err
+    return ended.out.splitlines()
+
+
+def test_what_is_started_after_a_signal_to_take_a_deploy_back_can_be_ended_as_ever() -> None:
+    assert agent(AFTER_A_SIGNAL) == ["SIGTERM", ""]
+
+
+def test_what_is_started_while_no_signal_counts_can_be_ended_as_ever() -> None:
+    assert agent(HELD) == [""]
+
+
+def test_what_nohup_ignores_stays_ignored_and_the_others_end_the_run() -> None:
+    assert agent(NOHUP, "SIGHUP") == ["went on", "SIGTERM"]
+
+
+def test_a_child_that_inherits_ignored_signals_is_ended_all_the_same() -> None:
+    began = time.monotonic()
+    pid, error = agent(ENDLESS, "SIGHUP", "SIGINT", "SIGTERM")
+
+    assert error == "DeadlineExceeded"
+    assert time.monotonic() - began < 10
+    assert processes.start_time(int(pid)) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_that_was_started_with_it_ignored_is_not_ended_by_it(number: signal.Signals) -> None:
+    body = f"os.kill(os.getpid(), signal.{number.name}); print('went on')"
+
+    assert agent(body, number.name) == ["went on"]
