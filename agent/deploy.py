@@ -132,7 +132,8 @@ def _give_back(run: Run, made: Prepared, error: AgentError | Interrupted) -> End
         ended = restore(run, made.bootstrap, made.cloud, values=made.values, attempt=made.attempt, failure=failure)
     except AgentError as second:
         number = made.kept.current.number if made.kept.current else 0
-        raise _not_restored(failure, f"restoring release {number} failed: {second}", second) from error
+        why = "; ".join(str(part) for part in second.parts())
+        raise _not_restored(failure, f"restoring release {number} failed: {why}", second) from error
     if isinstance(error, DeployFailed) and run.deadline.left() > 0:
         # A signal, an engine that went away, or too short a deadline says nothing against the release.
         keep_failure(run, made.attempt, failure)
@@ -183,7 +184,8 @@ def _not_restored(failure: AgentError, reason: str, second: AgentError | None = 
     details = [*failure.details, f"not restored: {reason}"]
     next_step = failure.next_step
     if second is not None:
-        details += [*second.details, f"next for that: {second.next_step}"]
+        for part in second.parts():
+            details += [*part.details, f"next for that: {part.next_step}"]
         next_step = "see to what stopped the restoring, then `delphi-agent init`, or `delphi-agent rollback --to N`"
     return DeployFailed(failure.doing, failure.cause, next_step, details=details)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.errors import AgentError, Interrupted, RestoredError, UnreachableError, combine
+from agent.errors import AgentError, Interrupted, RestoredError, UnreachableError, UnresolvedError, combine
 from agent.host.clock import Deadline
 from agent.report.record import Ending
 from agent.run import Options, Run, without_images
@@ -20,11 +20,13 @@ from agent.stages.values import Values, look_up, settle
 from agent.steps import fingerprints, state
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.records import Release
-from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
+from agent.variables.resolution import Resolution
 
 # Of its own: a deploy that has used up the run's deadline is the one that most needs to be taken back.
 RESERVE_SECONDS = 120.0
+# Of it, for values of a former manifest: the rest is for starting it.
+LOOK_AGAIN_SECONDS = 10.0
 
 
 def take_back_files(run: Run, error: AgentError | Interrupted) -> None:
@@ -59,9 +61,7 @@ def restore(
     kept = take_back(run, kept)
     bootstrap = bootstrap.changed({"CONFIG_REF": release.ref, "ECR_TAG": release.tag})
     manifest = read_live_manifest(run, bootstrap)
-    # Asked again only where the manifest is another one: AWS may be what failed.
-    found = values.found if manifest == values.manifest else _look_up_again(run, bootstrap, cloud, manifest, values)
-    resolution = settle(run, bootstrap, cloud, manifest, found)
+    resolution = _resolve_again(run, bootstrap, cloud, manifest, values)
     expect_mounts(run, manifest)
     ready = plan_files(run, bootstrap.role, manifest, resolution, kept.applied)
     kept = write_files(run, bootstrap.role, manifest, ready, kept)
@@ -101,15 +101,27 @@ def _named(attempt: Release, release: Release) -> str:
     return "what that ref and tag hold now"
 
 
-def _look_up_again(run: Run, bootstrap: Bootstrap, cloud: Cloud, manifest: Manifest, values: Values) -> Lookups:
-    """Today's values for the former manifest; when AWS does not answer, those that this run has read already."""
+def _resolve_again(run: Run, bootstrap: Bootstrap, cloud: Cloud, manifest: Manifest, values: Values) -> Resolution:
+    """Today's values for the former manifest; when AWS does not answer, from what this run has read already.
+
+    It is asked again only where the manifest is another one, and not for long: AWS may be what failed.
+    """
+    if manifest == values.manifest:
+        return settle(run, bootstrap, cloud, manifest, values.found)
+    share = run.deadline.share(LOOK_AGAIN_SECONDS)
     try:
-        return look_up(run, bootstrap, cloud, manifest)
-    except UnreachableError as error:
-        if manifest.service != values.manifest.service:
+        found = look_up(replace(run, deadline=share), bootstrap, cloud, manifest)
+    except AgentError as error:
+        silent = all(isinstance(part, UnreachableError) for part in error.parts())
+        if not silent or manifest.service != values.manifest.service:
             raise
         run.warn("restore.values", f"{error}; the values that this run has read before are used")
-        return values.found
+        try:
+            return settle(run, bootstrap, cloud, manifest, values.found)
+        except UnresolvedError as second:
+            # What has no value might have one at AWS: both are the reason.
+            raise combine([error, second]) from error
+    return settle(run, bootstrap, cloud, manifest, found)
 
 
 _NEXT = (

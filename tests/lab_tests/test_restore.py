@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 
 import pytest
 
 from tests.lab import images
+from tests.lab.aws import Fault
 from tests.lab.lab import Lab
 from tests.lab.process import wait_until
 from tests.lab.world import TAG
@@ -303,6 +305,50 @@ def test_a_file_that_compose_itself_reads_goes_before_the_start_and_not_after_th
     assert reports.finished(done.stderr)["outcome"] == "verified"
     assert "FROM_OVERRIDE" not in deployed.get(3001, "/cgi-bin/env").split()
     assert reports.finished(deployed.agent("init").stderr)["outcome"] == "unchanged"
+
+
+MORE = "  - {name: ONLY_IN_TWO, default: x}\n"
+
+
+def goes_back_without_aws(lab: Lab, fault: Fault) -> subprocess.CompletedProcess[str]:
+    """A bad release on the bundle that the bucket has now; every call of AWS has this fault once it is started."""
+    lab.registry.push("2.0", UNHEALTHY)
+    lab.world.write_bootstrap(lab.world.bootstrap_env(ECR_TAG="2.0"))
+    running = lab.machine.start_process([*lab.agent_command(), "init"], env=lab.agent_env())
+    wait_until(lambda: '"step": "up"' in running.stderr(), "the start", timeout=60)
+    lab.aws.add_fault(fault)
+    code = running.wait(100)
+    return subprocess.CompletedProcess(running.argv, code, running.stdout(), running.stderr())
+
+
+def test_without_aws_a_former_manifest_is_restored_with_the_values_that_the_run_has_read(deployed: Lab) -> None:
+    before = look(deployed)
+    deployed.world.put_file("api/vars.yaml", deployed.machine.path(f"{SERVICES}/api/vars.yaml").read_text() + MORE)
+
+    done = goes_back_without_aws(deployed, Fault(".", kind="hang", times=None))
+
+    assert done.returncode == 75, done.stderr
+    after = look(deployed)
+    assert (after.files, after.images, after.states) == (before.files, before.images, before.states)
+    [told] = [event["text"] for event in reports.events(done.stderr) if event["event"] == "restore.values"]
+    assert "the values that this run has read before are used" in told
+
+
+def test_without_aws_a_former_manifest_that_needs_more_is_told_with_what_it_lacks_and_why(deployed: Lab) -> None:
+    text = deployed.machine.path(f"{SERVICES}/api/vars.yaml").read_text()
+    license_key = text[text.index("  - name: LICENSE_KEY") : text.index("  # Put together")]
+    deployed.world.put_file("api/vars.yaml", text.replace(license_key, ""))
+    deployed.world.put_file("api/docker-compose.yaml", compose_with(deployed, "      - LICENSE_KEY\n", ""))
+
+    # Every source fails at once, and each for itself.
+    done = goes_back_without_aws(deployed, Fault(".", code="OutOfOrder", times=None))
+
+    assert done.returncode == 76, done.stderr
+    told = reports.whole(reports.errors(done.stderr)[0])
+    [why] = [line for line in told.splitlines() if line.startswith("not restored: restoring release 1 failed")]
+    assert "1 value cannot be had" in why
+    assert "OutOfOrder" in why
+    assert "LICENSE_KEY" in told
 
 
 def test_a_run_killed_while_it_goes_back_is_gone_on_with_and_nothing_is_mixed(deployed: Lab) -> None:
