@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -124,8 +125,10 @@ def test_a_failing_pre_up_hook_puts_every_file_back_and_touches_no_container(dep
 def test_a_failing_post_up_hook_is_a_failed_deploy_and_the_former_release_runs_its_own_hooks(deployed: Lab) -> None:
     before = look(deployed)
     changed = COMPOSE.replace("environment: [LOG_LEVEL]", "environment: [LOG_LEVEL, NEW=1]")
-    manifest = MANIFEST.replace("secret/token", "secret/other")
-    bad = {"post-up.d/30-c": hook("exit 1", "bad"), "pre-up.d/10-a": None}
+    # The same file from another variable, with another mode and owner, and one that only this release has.
+    other = "{variable: LOG_LEVEL, path: secret/token, mode: '0604', owner: '56:78'}"
+    manifest = MANIFEST.replace("secret/token", "secret/other").replace("}]\n", "}, " + other + "]\n")
+    bad = {"post-up.d/30-c": hook("stat -c '%a %u %g' secret/* >/run/seen; exit 1", "bad"), "pre-up.d/10-a": None}
     deployed.world.delete_file("api/hooks/pre-up.d/10-a")
     upload(deployed, changed, manifest, files(**bad))
 
@@ -135,7 +138,9 @@ def test_a_failing_post_up_hook_is_a_failed_deploy_and_the_former_release_runs_i
     assert "running the hook hooks/post-up.d/30-c" in reports.whole(reports.errors(done.stderr)[0])
     after = look(deployed)
     assert (after.files, after.states) == (before.files, before.states)
+    assert deployed.machine.path("/run/seen").read_text() == "640 12 34\n604 56 78\n"
     assert "api/secret/other" not in after.files, "what is new in the failed release is gone"
+    assert token(deployed) == (TOKEN, 0o640, 12, 34)
     assert ran(deployed) == ["20-b.sh debug", "bad debug", "10-a debug", "20-b.sh debug", "30-c debug"]
     assert leftovers(deployed) == []
 
@@ -147,6 +152,42 @@ def test_a_first_boot_whose_post_up_hook_fails_is_76(instance: Lab) -> None:
 
     assert done.returncode == 76, done.stderr
     assert inspect(instance)["api-web-1"]["State"]["Running"]
+
+
+def test_post_up_hooks_that_were_cut_short_are_taken_up_again_by_the_next_run_and_only_once(instance: Lab) -> None:
+    # In the first run it kills the agent, in the second it fails.
+    text = "test -e /run/2 && exit 0; test -e /run/1 && { touch /run/2; exit 1; }; touch /run/1; kill -9 $PPID; sleep 5"
+    upload(instance, COMPOSE, MANIFEST, files(**{"post-up.d/30-c": hook(text), "post-up.d/40-d": hook()}))
+
+    assert instance.agent("init").returncode == -signal.SIGKILL
+    assert ran(instance) == ["10-a debug", "20-b.sh debug", "30-c debug"]
+    started = ids(instance)
+
+    assert instance.agent("init").returncode == 76
+    assert ran(instance) == ["30-c debug"]
+
+    init(instance)
+    assert ran(instance) == ["30-c debug", "40-d debug"]
+    init(instance)
+    assert ran(instance) == []
+    assert (ids(instance), numbers(instance)) == (started, [1])
+
+
+def test_a_mount_of_the_former_release_is_looked_for_before_it_is_started_again(instance: Lab) -> None:
+    instance.machine.run(["mkdir", "-p", "/mnt/data"], check=True)
+    instance.machine.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt/data"], check=True)
+    upload(instance, COMPOSE, "mounts: [/mnt/data]\n")
+    init(instance)
+    bad = {"api/hooks/post-up.d/30-c": hook("umount --lazy /mnt/data; exit 1")}
+    upload(instance, COMPOSE, "", bad)
+
+    done = instance.agent("init", "--force-recreate")
+
+    assert done.returncode == 76, done.stderr
+    told = reports.whole(reports.errors(done.stderr)[0])
+    assert "not restored: restoring release 1 failed" in told
+    assert "Data directory is not a mount point: /mnt/data" in told
+    assert instance.machine.path(f"{SERVICES}/api/vars.yaml").read_text().endswith("mounts: [/mnt/data]\n")
 
 
 def test_a_first_boot_whose_pre_up_hook_fails_leaves_the_host_as_it_was(instance: Lab) -> None:

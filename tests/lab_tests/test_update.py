@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.lab.imds import default_world
 from tests.lab.lab import Lab
 from tests.lab.world import REF, TAG
 from tests.lab_tests import reports
@@ -217,6 +218,22 @@ def test_a_run_killed_between_verdict_and_bootstrap_file_does_not_go_back_at_the
     assert deployed.get(3001, "/release") == "two\n"
     assert "ECR_TAG=2.0\n" in deployed.machine.path(BOOTSTRAP).read_text()
     assert [path.name for path in deployed.machine.path("/opt/deployment").iterdir()] == [".env"]
+
+
+def test_what_a_killed_update_had_still_to_write_is_not_written_on_a_clone(deployed: Lab) -> None:
+    strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=fchown", "-e", "inject=fchown:signal=KILL"]
+    deployed.machine.run([*strace, *deployed.agent_command(), "update", "--ecr-tag", "2.0"], env=deployed.agent_env())
+    assert state(deployed)["bootstrap"] == {"ECR_TAG": [TAG, "2.0"]}
+    text = deployed.machine.path(BOOTSTRAP).read_text()
+    document = {**default_world()["dynamic/instance-identity/document"], "instanceId": "i-0fedcba9876543210"}
+    deployed.imds.set("dynamic/instance-identity/document", document)
+
+    done = deployed.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    assert deployed.machine.path(BOOTSTRAP).read_text() == text
+    assert deployed.machine.path(f"{SERVICES}/api/.ecr-tag").read_text() == f"{TAG}\n"
+    assert state(deployed)["bootstrap"] == {}
 
 
 def test_a_bootstrap_file_that_cannot_be_written_is_told_before_the_deploy(deployed: Lab) -> None:
