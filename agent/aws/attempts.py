@@ -6,12 +6,12 @@ cut off, keys that expired before their time, failures that stay, and when the r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
 from agent.aws.unanswered import is_final
+from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.report import record
 
@@ -134,7 +134,7 @@ def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> fl
     if response is None or response[0].status_code >= _FIRST_BAD_STATUS:
         return None
     try:
-        json.loads(response[0].content)
+        json_input.loads(response[0].content)
     except ValueError:
         if attempts < CUT_OFF_ATTEMPTS:
             return 0.2 * attempts

@@ -68,6 +68,11 @@ def calling(doing: str, action: str, resource: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError) as error:
         raise translate(error, doing, action, resource) from error
+    except RecursionError:
+        # botocore reads the answers.
+        raise AwsError(
+            doing, "the answer is nested too deep to be one of AWS", "look at what is between this host and AWS"
+        ) from None
 
 
 def code_of(error: ClientError) -> str:

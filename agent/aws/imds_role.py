@@ -6,14 +6,13 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-se
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from typing import Any
 
 from agent.aws.imds import Imds
 from agent.aws.session import Keys
 from agent.errors import ImdsError
-from agent.host import retry
+from agent.host import json_input, retry
 from agent.host.clock import Deadline
 from agent.report import record
 from agent.secret import Secret
@@ -119,7 +118,7 @@ def skew(imds: Imds) -> str:
 def parsed(text: str, doing: str) -> dict[str, Any]:
     """The JSON object in an answer; its text is never told: it may hold keys."""
     try:
-        document = json.loads(text)
+        document = json_input.loads(text)
     except ValueError as error:
         raise ImdsError(doing, "no JSON", "wait a minute, then run it again") from error
     return document if isinstance(document, dict) else {}

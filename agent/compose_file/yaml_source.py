@@ -52,6 +52,11 @@ def load(path: Path, name: str) -> Source:
             Place(name), "unreadable", f"cannot be read: {why}", "make it readable", exit_code=HostError.exit_code
         )
         return Source(path, name, findings=(fault,))
+    return read(data, name, path)
+
+
+def read(data: bytes, name: str, path: Path = Path()) -> Source:
+    """The same for a file whose content is at hand, wherever it came from."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:

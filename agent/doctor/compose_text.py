@@ -31,15 +31,11 @@ def read(folder: Path, shown: str) -> bytes:
 
 def images(data: bytes, values: Mapping[str, str]) -> Iterator[str]:
     """The images' names, `""` for one that `values` do not settle; not those of services that a profile leaves out."""
-    import yaml  # noqa: PLC0415 - not needed by commands that only report
-
-    try:
-        root = yaml.compose(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # Its own words may quote the file.
-        raise ComposeFileError(
-            "reading the compose file", "it is no valid YAML", "`delphi-agent check` says where"
-        ) from error
+    source = yaml_source.read(data, "the compose file")
+    if source.findings:
+        first = source.findings[0]
+        raise ComposeFileError("reading the compose file", f"line {first.place.line}: {first.text}", first.next_step)
+    root = source.documents[0] if source.documents else None
     profiles = set(values.get("COMPOSE_PROFILES", "").split(","))
     for entry in yaml_source.entries(yaml_source.value(root, "services")).values():
         own = {yaml_source.text(item) for item in yaml_source.items(yaml_source.value(entry.value, "profiles"))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, ok, warn
 from agent.errors import EngineError, HostError
+from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.host.command import Command
 from agent.report.words import amount
@@ -46,7 +46,7 @@ def engine(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     asked = Command(argv=("docker", "info", "--format", "{{json .}}"), env=facts.host.child_environment())
     finished = facts.host.commands.run(asked, deadline)
     try:
-        info: Any = json.loads(finished.out)
+        info: Any = json_input.loads(finished.out)
     except ValueError:
         info = {}
     facts.engine_info = info if isinstance(info, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from agent.checks.other_readers import read_otherwise
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, skip, warn
 from agent.errors import BootstrapError, HostError, StateBroken
+from agent.host import json_input
 from agent.report.words import amount, size
 from agent.steps import bootstrap, state
 from agent.steps import cloud_init as cloud_inits
@@ -83,7 +83,7 @@ def lock(facts: Facts) -> Iterator[Line]:
         yield ok("free")
         return
     try:
-        owner = json.loads(path.read_bytes())
+        owner = json_input.loads(path.read_bytes())
         who = f"`{owner['command']}`, pid {owner['pid']}, started by {owner['user']} at {owner['started']}"
     except (OSError, ValueError, KeyError, TypeError):
         who = "it has not said who it is"

@@ -186,7 +186,8 @@ class Engine:
 
         try:
             yield
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        # The SDK reads the answers itself: one that is nested too deep is as bad as one that is no JSON.
+        except (docker.errors.DockerException, requests.exceptions.RequestException, RecursionError) as error:
             raise EngineError(
                 doing, _root_cause(error), "see why the engine is in trouble: `journalctl -u docker`, `docker info`"
             ) from error

@@ -8,7 +8,6 @@ lock looks at what the runs before it had written down, and ends what still live
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.errors import HostError
-from agent.host import files, processes
+from agent.host import files, json_input, processes
 from agent.host.clock import Clock
 from agent.host.processes import Process
 
@@ -97,7 +96,7 @@ def _read(path: Path) -> _Page | None:
     """None for one that is gone, that is of another boot, or that nobody can read."""
     with files.naming(f"reading {path}"):
         try:
-            page = json.loads(path.read_bytes())
+            page = json_input.loads(path.read_bytes())
             sessions = tuple(Session(**item) for item in page["sessions"])
             known = _Page(path, int(page["owner"]), int(page["owner_started"]), int(page["seen"]), sessions)
         except (FileNotFoundError, ValueError, TypeError, KeyError):

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.errors import LockHeld
-from agent.host import files
+from agent.host import files, json_input
 from agent.host.clock import Clock
 
 _POLL_SECONDS = 0.2
@@ -75,7 +75,7 @@ def _take(fd: int, clock: Clock, wait: float, tell: Callable[[str], None]) -> No
 
 def _describe(fd: int) -> str:
     try:
-        owner = Owner(**json.loads(os.pread(fd, 4096, 0)))
+        owner = Owner(**json_input.loads(os.pread(fd, 4096, 0)))
     except (ValueError, TypeError):
         return "it has not said who it is yet"
     return f"`{owner.command}`, pid {owner.pid}, started by {owner.user} at {owner.started}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent import __version__
 from agent.errors import HostError
-from agent.host import files
+from agent.host import files, json_input
 from agent.host.clock import Clock
 from agent.report.last_word import LastWord
 from agent.report.log import clean
@@ -75,7 +75,7 @@ def read(path: Path, most: int) -> list[dict[str, Any]]:
     runs = []
     for line in lines:
         with contextlib.suppress(ValueError):
-            document = json.loads(line)
+            document = json_input.loads(line)
             if isinstance(document, dict) and "run" in document:
                 runs.append(document)
     return runs

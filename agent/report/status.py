@@ -6,7 +6,6 @@ Schema 1. It never holds the value of a variable; known secrets are taken out of
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from agent import __version__
 from agent.errors import HostError
-from agent.host import files, processes
+from agent.host import files, json_input, processes
 from agent.host.clock import Clock
 from agent.report.log import clean, describe
 from agent.report.record import Costs, Ending, Level, RunHead, Step
@@ -130,7 +129,7 @@ def read(path: Path) -> dict[str, Any] | None:
     be read as a status.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json_input.loads(path.read_bytes())
         run = document["run"]
         pid, pid_started, outcome = run["pid"], run["pid_started"], document["outcome"]
     except FileNotFoundError:

@@ -6,7 +6,6 @@ known by its sha256, so no other content can take its place.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from agent.aws.s3 import RemoteObject
 from agent.errors import AgentError, BundleMissing, HostError
-from agent.host import files
+from agent.host import files, json_input
 from agent.steps import journal
 from agent.steps.bundle import Entry, Listing
 from agent.steps.records import BundleFile, Release
@@ -36,7 +35,7 @@ def read(state_folder: Path, number: int) -> dict[str, BundleFile]:
     """The files that release `number` brought; `HostError` when the list is gone."""
     path = _path(state_folder, number)
     try:
-        document = json.loads(path.read_bytes())
+        document = json_input.loads(path.read_bytes())
         return {item["path"]: BundleFile(**item) for item in document["files"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HostError(

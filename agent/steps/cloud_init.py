@@ -8,7 +8,6 @@ Source: https://docs.cloud-init.io/en/latest/explanation/return_codes.html and .
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.aws.imds_machine import first_line
+from agent.host import json_input
 from agent.host.paths import Paths
 
 # Between a file's time and a marker's the clock may have been set.
@@ -104,7 +104,7 @@ def _time(path: Path) -> dt.datetime | None:
 def _json(path: Path) -> dict[str, Any] | None:
     """The part `v1` of a file of cloud-init's, None when there is no such file; an unreadable one is empty."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json_input.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

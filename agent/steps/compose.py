@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.errors import AgentError, ComposeFileError, EngineError, HostError
+from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.host.command import Commands, Finished
 from agent.steps import service
@@ -49,7 +50,7 @@ def read_model(project: Project, commands: Commands, deadline: Deadline) -> Mode
         _expect_plugin(project, commands, deadline)
         raise _refused(f"reading the compose files of {project.shown}", project, finished)
     try:
-        document = json.loads(finished.out)
+        document = json_input.loads(finished.out)
     except ValueError as error:
         raise ComposeFileError(
             f"reading the compose files of {project.shown}",

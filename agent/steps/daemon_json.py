@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import HostError
-from agent.host import files
+from agent.host import files, json_input
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read(path: Path) -> Config:
     try:
         # The engine takes a byte order mark, and a file with nothing in it.
         text = raw.decode("utf-8-sig")
-        values = json.loads(
+        values = json_input.loads(
             text if text.strip() else "{}", object_pairs_hook=collect, parse_float=_finite, parse_constant=_finite
         )
     except ValueError as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from agent.host import files, processes
+from agent.host import files, json_input, processes
 from agent.host.paths import Paths
 
 
@@ -45,7 +44,7 @@ def _engine(paths: Paths) -> tuple[int, int] | None:
 
 def _noted(paths: Paths) -> dict[str, object]:
     try:
-        noted = json.loads(paths.engine_restart.read_bytes())
+        noted = json_input.loads(paths.engine_restart.read_bytes())
     except (OSError, ValueError):
         return {}
     return noted if isinstance(noted, dict) else {}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from agent.host import files
+from agent.host import files, json_input
 from agent.secret import Secret
 from agent.steps.compose import Model
 from agent.steps.service import Service
@@ -81,7 +81,7 @@ def _add_written(made: dict[str, str], service: Service, services: Path, written
     mounts = [Path(mount) for mount in service.mounts]
     seen = {path for path in written if any((services / path).is_relative_to(mount) for mount in mounts)}
     if seen:
-        contents = json.loads(made.get(CONTENTS, "{}"))
+        contents = json_input.loads(made.get(CONTENTS, "{}"))
         made[CONTENTS] = _compact({**contents, **{f"file {path}": written[path] for path in sorted(seen)}})
 
 

@@ -5,11 +5,11 @@ Compose itself only says that a hash differs. Values are compared in memory, and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from agent.host import json_input
 from agent.host.engine_answers import Container
 from agent.steps import mounted
 from agent.steps.compose import Model
@@ -164,7 +164,7 @@ def _differing(old: str | None, new: str | None) -> set[str]:
 
 def _names(label: str | None) -> Mapping[str, object]:
     try:
-        found = json.loads(label or "{}")
+        found = json_input.loads(label or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

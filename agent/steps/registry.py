@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.aws.ecr import Login
 from agent.errors import HostError
-from agent.host import files
+from agent.host import files, json_input
 
 _HUB = "https://index.docker.io/v1/"
 
@@ -53,7 +53,7 @@ def _with_login(config: Mapping[str, Any], login: Login) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_bytes())
+        config = json_input.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -6,14 +6,13 @@ seen half.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from agent.errors import HostError, StateBroken
-from agent.host import files
+from agent.host import files, json_input
 from agent.steps.fingerprints import Fingerprints
 from agent.steps.records import BundleFile, Failed, Journal, Original, Release, Started
 
@@ -58,7 +57,7 @@ def load(folder: Path, instance_id: str | None) -> tuple[State, str | None]:
     """
     path = folder / "state.json"
     try:
-        state = _read(json.loads(path.read_bytes()))
+        state = _read(json_input.loads(path.read_bytes()))
     except FileNotFoundError:
         return State(instance_id=instance_id or ""), None
     except OSError as error:

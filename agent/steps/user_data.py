@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 from agent.aws import imds_facts
 from agent.aws.imds import Imds
 from agent.errors import BootstrapError
+from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.shell import file as shell_file
 from agent.shell.word import NAME
@@ -78,8 +78,8 @@ def section_of(user_data: str) -> dict[str, Any] | None:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_input.loads(text)
+    except ValueError:
         return None
 
 

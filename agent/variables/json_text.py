@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from typing import NoReturn
 
+from agent.host import json_input
+
 _ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
@@ -35,10 +37,10 @@ class _Number(str):
 def parse_object(text: str) -> dict[str, object] | None:
     """The JSON object that `text` is, None when it is anything else. Of a key given twice the last counts, as in jq."""
     try:
-        value = json.loads(
+        value = json_input.loads(
             text.removeprefix("\ufeff"), parse_int=_Number, parse_float=_decimal, parse_constant=_refuse_constant
         )
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -426,6 +426,12 @@ def test_a_compose_file_that_is_no_yaml_is_an_error_that_does_not_quote_it() -> 
     assert "geheim123" not in str(caught.value)
 
 
+def test_a_compose_file_that_is_nested_too_deep_is_an_error_that_names_the_line() -> None:
+    # PyYAML alone ends the process at this.
+    with pytest.raises(ComposeFileError, match="line 2: nested too deep"):
+        list(compose_text.images(b"services:\n" + b"- " * 200_000, {}))
+
+
 def test_without_a_bootstrap_file_everything_else_waits_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
