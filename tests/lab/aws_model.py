@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
+OTHER_REGION = "eu-central-1"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 BUCKET = "delphi-config"
 
@@ -30,6 +31,7 @@ _SERVICES = [
 HOST_NAMES = (
     *(f"{service}.{REGION}.amazonaws.com" for service in _SERVICES),
     f"{BUCKET}.s3.{REGION}.amazonaws.com",
+    f"{BUCKET}.s3.{OTHER_REGION}.amazonaws.com",
     "sts.amazonaws.com",
     "iam.amazonaws.com",
 )
@@ -37,7 +39,7 @@ HOST_NAMES = (
 Json = Any
 """What json.loads() gives."""
 
-FaultKind = Literal["error", "delay", "reset", "hang", "truncate", "short", "corrupt", "trickle"]
+FaultKind = Literal["error", "delay", "reset", "hang", "truncate", "short", "corrupt", "trickle", "moved"]
 
 
 @dataclasses.dataclass
@@ -47,7 +49,8 @@ class Fault:
     Kinds: `error` answers with `status` and `code` in the service's own format; `delay` only delays; `reset` drops the
     connection without an answer; `hang` never answers (until the faults are cleared); `truncate` cuts the connection
     in the middle of the body; `short` sends half of the body as if it were all; `corrupt` changes a byte of the body;
-    `trickle` sends a byte of it every half second.
+    `trickle` sends a byte of it every half second; `moved` sends what is signed for another region than OTHER_REGION
+    there, as S3 does for a bucket that was made in it.
     """
 
     match: str

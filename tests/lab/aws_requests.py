@@ -8,7 +8,6 @@ import json
 import re
 from urllib.parse import parse_qs, unquote
 
-from tests.lab.aws_model import REGION
 from tests.lab.http_door import Request
 
 _SUBRESOURCES = {
@@ -77,7 +76,7 @@ def _named(fields: dict[str, object]) -> list[str]:
 def _s3(request: Request) -> ApiCall:
     host = request.headers.get("host", "")
     path = unquote(request.path).lstrip("/")
-    virtual = re.match(rf"(.+)\.s3\.({REGION}\.)?amazonaws\.com", host)
+    virtual = re.match(r"(.+)\.s3\.([a-z0-9-]+\.)?amazonaws\.com", host)
     bucket, key = (virtual.group(1), path) if virtual else path.split("/", 1) if "/" in path else (path, "")
     query = parse_qs(request.query, keep_blank_values=True)
     if not bucket:

@@ -19,7 +19,7 @@ import time
 
 from tests.lab import aws_moto
 from tests.lab.aws_errors import error_reply
-from tests.lab.aws_model import CONTROL_SOCKET, SERVER_ADDRESS, Call, Fault, Json
+from tests.lab.aws_model import CONTROL_SOCKET, OTHER_REGION, SERVER_ADDRESS, Call, Fault, Json
 from tests.lab.aws_policy import Policy, denied
 from tests.lab.aws_requests import ApiCall, identify
 from tests.lab.http_door import Reply, Request, listen, serve
@@ -67,6 +67,9 @@ class Front:
             if fault.kind == "error":
                 reply = error_reply(call.service, fault.status, fault.code, fault.message)
                 return dataclasses.replace(reply, headers=[*reply.headers, *fault.headers.items()])
+            if fault.kind == "moved" and f"/{OTHER_REGION}/s3/" not in request.headers.get("authorization", ""):
+                reply = error_reply(call.service, 301, "PermanentRedirect", fault.message)
+                return dataclasses.replace(reply, headers=[*reply.headers, ("x-amz-bucket-region", OTHER_REGION)])
         policy = aws_moto.account.policy
         refusal = policy.refusal(request, call, aws_moto.secret_arn) if policy else None
         aws_moto.account.door.enforced = True

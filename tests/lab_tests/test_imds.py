@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.host import CHECKOUT
+from tests.lab.aws_model import REGISTRY
 from tests.lab.imds import INSTANCE_ID, ROLE, role_credentials
 from tests.lab.lab import Lab
-from tests.lab.process import wait_until
+from tests.lab.process import SYSTEM_PATH, wait_until
+from tests.lab.world import TAG
 from tests.lab_tests import reports
 
 KEYS = f"meta-data/iam/security-credentials/{ROLE}"
-
-CLIENT = """
-from agent.aws import imds_role
-from agent.aws.imds import Imds
-from agent.errors import AgentError
-from agent.host.clock import Deadline, SystemClock
-
-imds, deadline = Imds({}), Deadline.after(SystemClock(), %s)
-try:
-    imds.wait(deadline)
-    print(imds.get("meta-data/instance-id", deadline), imds_role.role(imds, deadline))
-except AgentError as error:
-    print(f"{error} next: {error.next_step}")
-"""
-
-
-def ask(lab: Lab, network: str | None = None, seconds: float = 0) -> str:
-    """What the agent's own client says in a network of the machine."""
-    env = {"PYTHONPATH": str(CHECKOUT)}
-    return lab.machine.run([sys.executable, "-c", CLIENT % seconds], env=env, network=network, check=True).stdout
 
 
 def cause(lab: Lab, *options: str) -> str:
@@ -52,44 +31,28 @@ def status(lab: Lab) -> str:
     return file.read_text() if file.exists() else ""
 
 
-@pytest.fixture
-def behind_a_hop(instance: Lab) -> Iterator[Lab]:
-    """With a network namespace "hop" whose way out leads through the instance, as a container's does."""
-    script = """
-        ip netns add hop
-        ip link add hop0 type veth peer name eth0 netns hop
-        ip addr add 10.88.0.1/24 dev hop0
-        ip link set hop0 up
-        ip -n hop addr add 10.88.0.2/24 dev eth0
-        ip -n hop link set eth0 up
-        ip -n hop route add default via 10.88.0.1
-        iptables -t nat -A POSTROUTING -s 10.88.0.0/24 -j MASQUERADE
-        iptables -I FORWARD -i hop0 -j ACCEPT
-        iptables -I FORWARD -o hop0 -j ACCEPT
-    """
-    undo = """
-        iptables -t nat -D POSTROUTING -s 10.88.0.0/24 -j MASQUERADE
-        iptables -D FORWARD -i hop0 -j ACCEPT
-        iptables -D FORWARD -o hop0 -j ACCEPT
-        ip link del hop0
-        ip netns del hop
-    """
-    instance.machine.run(["sh", "-ec", script], check=True)
-    yield instance
-    instance.machine.run(["sh", "-c", undo])
+def in_container(lab: Lab, *words: str) -> list[str]:
+    """The command line of an agent that a container on the engine's own bridge runs in the instance's file system."""
+    run = ["docker", "run", "--rm", "--volume=/:/host", f"{REGISTRY}/app:{TAG}", "chroot", "/host"]
+    environment = [f"PATH={SYSTEM_PATH}", *(f"{name}={value}" for name, value in lab.agent_env().items())]
+    return [*run, "/usr/bin/env", "-i", *environment, *lab.agent_command(), *words]
 
 
-def test_with_a_hop_limit_of_1_the_host_is_answered_and_what_is_behind_it_is_told_of_the_hop_limit(
-    behind_a_hop: Lab,
-) -> None:
-    behind_a_hop.imds.hop_limit(1)
+def test_with_a_hop_limit_of_1_the_host_is_answered_and_a_container_is_told_of_the_hop_limit(instance: Lab) -> None:
+    instance.imds.hop_limit(1)
+    on_the_host = instance.agent("init")
+    assert on_the_host.returncode == 0, on_the_host.stderr
 
-    assert ask(behind_a_hop) == f"{INSTANCE_ID} {ROLE}\n"
-    said = ask(behind_a_hop, "hop")
+    kept_out = instance.machine.run(in_container(instance, "init", "--deadline", "4"))
+
+    assert kept_out.returncode == 69, kept_out.stderr
+    said = reports.whole(reports.errors(kept_out.stderr)[0])
     assert "it accepts connections, so in a container the hop limit is too low" in said
     assert "--http-put-response-hop-limit 2" in said
-    behind_a_hop.imds.hop_limit(2)
-    assert ask(behind_a_hop, "hop", 5) == f"{INSTANCE_ID} {ROLE}\n"
+    instance.imds.hop_limit(2)
+    allowed = instance.machine.run(in_container(instance, "init"))
+    assert allowed.returncode == 0, allowed.stderr
+    assert f"role {ROLE} of {INSTANCE_ID}" in reports.steps(allowed.stderr)["identity"]
 
 
 def test_lesson_3_a_service_that_is_absent_at_first_is_waited_for(instance: Lab) -> None:
