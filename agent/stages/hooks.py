@@ -34,6 +34,7 @@ def _run(run: Run, opened: Project, moment: Moment, staged: Staged | None) -> No
                 opened,
                 run.host.commands,
                 run.deadline,
-                lambda line, name=hook.name: record.say("debug", "hook.said", f"{name}: {line}"),  # type: ignore[misc]
+                tell=lambda line, name=hook.name: record.say("debug", "hook.said", f"{name}: {line}"),  # type: ignore[misc]
+                clean=run.redactor.clean,
             )
         step.detail = f"{amount(len(found.hooks), 'hook')}: {', '.join(hook.name for hook in found.hooks)}"

@@ -12,11 +12,14 @@ import pytest
 from agent.errors import HostError
 from agent.host.clock import Deadline, SystemClock
 from agent.host.command import SystemCommands
-from agent.secret import Secret
+from agent.secret import Redactor, Secret
 from agent.steps import hooks
 from agent.steps.project import Project
 
 SCRIPT = "#!/bin/sh\n"
+SECRET = "CANARY-7kQ2"
+REDACTOR = Redactor()
+REDACTOR.learn([Secret(SECRET)])
 
 
 @pytest.fixture
@@ -44,7 +47,9 @@ def run(tmp_path: Path, commands: SystemCommands, text: str, seconds: float = 10
     folder = planted(tmp_path, hook=SCRIPT + text)
     told: list[str] = []
     deadline = Deadline.after(SystemClock(), seconds)
-    hooks.run(folder / "hooks/pre-up.d/hook", project(folder), commands, deadline, told.append)
+    hooks.run(
+        folder / "hooks/pre-up.d/hook", project(folder), commands, deadline, tell=told.append, clean=REDACTOR.clean
+    )
     return told
 
 
@@ -92,6 +97,48 @@ def test_a_hook_that_fails_is_told_with_its_last_lines(tmp_path: Path, commands:
     assert caught.value.details == (*(str(number) for number in range(81, 101)), "no openssl here")
 
 
+def test_of_a_hook_that_talks_much_the_beginning_and_the_end_of_each_output_are_told(
+    tmp_path: Path, commands: SystemCommands
+) -> None:
+    told = run(tmp_path, commands, "seq 1000; seq 2001 2301 >&2\n")
+
+    errors, output = told[:301], told[301:]
+    assert errors == [*map(str, range(2001, 2201)), "... 1 line left out ...", *map(str, range(2202, 2302))]
+    assert output == [*map(str, range(1, 201)), "... 700 lines left out ...", *map(str, range(901, 1001))]
+    assert run(tmp_path, commands, "seq 300; seq 201 >&2\n") == [*map(str, range(1, 202)), *map(str, range(1, 301))]
+
+
+def test_what_a_hook_said_at_the_end_is_told_when_it_is_stuck_too(tmp_path: Path, commands: SystemCommands) -> None:
+    folder = planted(tmp_path, hook=f"{SCRIPT}seq 1000 >&2; exec sleep 60\n")
+    told: list[str] = []
+
+    with pytest.raises(HostError, match="not done within 1 s") as caught:
+        hooks.run(
+            folder / "hooks/pre-up.d/hook",
+            project(folder),
+            commands,
+            Deadline.after(SystemClock(), 1),
+            tell=told.append,
+            clean=REDACTOR.clean,
+        )
+
+    assert told[199:202] == ["200", "... 700 lines left out ...", "901"]
+    assert told[-1] == "1000"
+    assert caught.value.details[-1] == "1000"
+
+
+def test_a_long_line_is_cut_and_no_half_of_a_secret_is_left_of_it(tmp_path: Path, commands: SystemCommands) -> None:
+    # The cut would go through the secret's middle.
+    text = f"printf {SECRET}; head -c {hooks.LONGEST_LINE - 4} /dev/zero | tr '\\0' x; echo\n"
+    with pytest.raises(HostError) as caught:
+        run(tmp_path, commands, f"{{ {text} }} >&2; {text} exit 1\n")
+
+    told = [*caught.value.details, *run(tmp_path, commands, text)]
+    assert len(told) == 3
+    assert all(len(line) == hooks.LONGEST_LINE + 4 for line in told)
+    assert "7kQ2" not in "".join(told)
+
+
 def test_a_hook_that_a_signal_ends_is_told_so(tmp_path: Path, commands: SystemCommands) -> None:
     with pytest.raises(HostError, match="was ended by signal 9"):
         run(tmp_path, commands, "kill -9 $$\n")
@@ -115,4 +162,11 @@ def test_a_hook_without_a_first_line_that_names_a_program_is_told(tmp_path: Path
     folder = planted(tmp_path, hook="echo hello\n")
 
     with pytest.raises(HostError, match="cannot be started: Exec format error"):
-        hooks.run(folder / "hooks/pre-up.d/hook", project(folder), commands, Deadline.after(SystemClock(), 5), print)
+        hooks.run(
+            folder / "hooks/pre-up.d/hook",
+            project(folder),
+            commands,
+            Deadline.after(SystemClock(), 5),
+            tell=print,
+            clean=REDACTOR.clean,
+        )
