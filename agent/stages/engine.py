@@ -62,6 +62,8 @@ def hand_over_proxy(run: Run, engine: Engine, proxies: Proxies, *, restart: bool
             step.detail += f", {came}"
         if handing.ours and not daemon_proxy.holds(proxies, engine.proxies()):
             _tell_of_difference(run, came)
+        if handing.missing:
+            run.warn("engine.proxy-missing", f"{handing.missing}: without it the engine may not reach the registry")
 
 
 def _tell_of_difference(run: Run, came: str) -> None:

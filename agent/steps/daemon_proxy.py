@@ -2,6 +2,11 @@
 
 It goes into an `EnvironmentFile=` of the engine's unit that only root can read: systemd shows an `Environment=` to
 everybody, and the address may hold a password (contract section 5).
+
+Not into `proxies` of daemon.json, which engines from 23.0 on know: everybody may read that file, an older engine does
+not start with the key in it, nor does one that has the flags too, and a JSON file cannot say whose the key is when it
+is to be taken back. All that speaks for it is a host without systemd, where nobody could restart the engine for it
+either: there the operator is told what to do.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from pathlib import Path
 from agent.host import files, proxy_url
 from agent.host.paths import Paths
 from agent.host.proxy import Proxies
+from agent.secret import Secret
 from agent.steps import engine_process
 from agent.steps.foreign_proxy import MARK, find
 
@@ -31,12 +37,14 @@ _UNQUOTED, _ESCAPED = re.compile(r'([\\"])'), r"\\\1"
 class HandOver:
     """What was found or done. `ours`: the engine has to have the proxy, or none, as the agent's files say.
 
-    `pending`: the engine that runs was started before they changed.
+    `pending`: the engine that runs was started before they changed. `missing`: what an engine lacks that nobody but an
+    operator can give it.
     """
 
     ours: bool = False
     changed: bool = False
     pending: bool = False
+    missing: str = ""
     text: str
 
 
@@ -65,7 +73,9 @@ def ensure(paths: Paths, address: str, proxies: Proxies, effective: Callable[[],
         return HandOver(ours=not foreign, changed=changed, pending=_is_pending(paths, changed=changed), text=text)
     where = ", ".join(dict.fromkeys(proxy_url.shown(url.reveal()) for url in (proxies.http, proxies.https) if url))
     if not has_systemd(paths):
-        return HandOver(text=f"{where} is not handed over: there is no systemd; start the engine with it")
+        names = ", ".join([name for name, url in _urls(proxies).items() if url] + ["NO_PROXY"])
+        why = f"{where} is not handed over: systemd does not run this host"
+        return HandOver(text=why, missing=f"{why}; start dockerd with {names} of the bootstrap file in its environment")
     changed = _write(paths, proxies)
     text = f"{where} handed over" if changed else where
     return HandOver(ours=True, changed=changed, pending=_is_pending(paths, changed=changed), text=text)
@@ -73,7 +83,7 @@ def ensure(paths: Paths, address: str, proxies: Proxies, effective: Callable[[],
 
 def holds(proxies: Proxies, effective: Mapping[str, str]) -> bool:
     """Whether the engine uses these proxies; it shows no passwords, so those are not compared."""
-    wanted = {"HTTP_PROXY": proxies.http, "HTTPS_PROXY": proxies.https}
+    wanted = _urls(proxies)
     same = all(_plain(effective.get(name, "")) == _plain(url.reveal() if url else "") for name, url in wanted.items())
     rules = proxies.rules_for_engine if any(wanted.values()) else ""
     return same and effective.get("NO_PROXY", "") == rules
@@ -88,6 +98,10 @@ def _is_pending(paths: Paths, *, changed: bool) -> bool:
     return changed or engine_process.is_pending(paths, _WHAT)
 
 
+def _urls(proxies: Proxies) -> dict[str, Secret | None]:
+    return {"HTTP_PROXY": proxies.http, "HTTPS_PROXY": proxies.https}
+
+
 def _plain(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//", url).rstrip("/")
 
@@ -100,8 +114,7 @@ def _is_ours(paths: Paths) -> bool:
 
 def _write(paths: Paths, proxies: Proxies) -> bool:
     """Write what is not there as it has to be; true when something was."""
-    values = {"HTTP_PROXY": proxies.http, "HTTPS_PROXY": proxies.https}
-    given = {name: url.reveal() for name, url in values.items() if url} | {"NO_PROXY": proxies.rules_for_engine}
+    given = {name: url.reveal() for name, url in _urls(proxies).items() if url} | {"NO_PROXY": proxies.rules_for_engine}
     lines = [f'{name}="{_UNQUOTED.sub(_ESCAPED, value)}"\n' for name, value in given.items()]
     environment = f"{MARK} for the Docker engine, from the bootstrap file.\n{''.join(lines)}"
     # An engine without a proxy is better than none: the file may be missing.

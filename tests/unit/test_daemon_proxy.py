@@ -156,7 +156,9 @@ def test_flags_of_the_engine_count(root: Path) -> None:
 def test_an_engine_elsewhere_and_a_host_without_systemd_are_told(root: Path) -> None:
     assert ensure(root, GIVEN, address="tcp://10.0.0.5:2376").text.startswith("left alone: the engine is at tcp://")
     (root / "run/systemd/system").rmdir()
-    assert "there is no systemd" in ensure(root, GIVEN).text
+    handing = ensure(root, GIVEN)
+    assert handing.text == "10.0.1.5:3128 is not handed over: systemd does not run this host"
+    assert "dockerd with HTTPS_PROXY, NO_PROXY of the bootstrap file" in handing.missing
     assert not at(root, ENVIRONMENT).exists()
 
 
@@ -261,6 +263,21 @@ def test_a_restart_that_did_not_help_is_told_and_not_made_again(root: Path) -> N
 
     assert steps["engine-proxy"] == "10.0.1.5:3128"
     assert re.search(r"other proxy settings .*systemctl cat docker.service", warned[0])
+
+
+def test_without_systemd_what_the_engine_lacks_is_a_warning_until_it_was_started_with_it(root: Path) -> None:
+    write(root, "/etc/docker/daemon.json", '{"log-opts": {"max-size": "1g"}}')
+    (root / "run/systemd/system").rmdir()
+
+    for _ in range(2):
+        steps, warned = settle(root, FakeEngine({}), VARIABLES)
+        assert steps["engine-proxy"] == "10.0.1.5:3128 is not handed over: systemd does not run this host"
+        assert [line.split()[1] for line in warned] == ["engine.proxy-missing:"]
+        assert "p%24ss" not in warned[0]
+    steps, warned = settle(root, FakeEngine(HELD), VARIABLES)
+    assert steps["engine-proxy"] == "left alone: the engine was started with one"
+    assert warned == []
+    assert (root / "etc/docker/daemon.json").read_text() == '{"log-opts": {"max-size": "1g"}}'
 
 
 def test_what_was_taken_back_under_running_containers_is_still_known_later(root: Path) -> None:
