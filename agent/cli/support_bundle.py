@@ -26,7 +26,7 @@ from agent.steps.bootstrap_shape import faults_of_shape
 
 # For what AWS has: the bundle must not wait for what may be just what is broken.
 AWS_SECONDS = 20.0
-# A container's value that nobody declared is taken for a secret from this length on.
+# A value of a container or of the bootstrap file that nobody declared is taken for a secret from this length on.
 UNDECLARED_LENGTH = 8
 # Not the agent's own documents, which hold no value, and names with fingerprints.
 _SETTINGS = ("role/", "daemon.json", "cloud-init-", "journal", "logs/")
@@ -99,7 +99,7 @@ def _known(made: Run, values: Mapping[str, str], found: Sequence[Container]) -> 
         secrets |= {name: item.value for name, item in resolved.items() if item.sensitive}
         plain |= {item.value.reveal() for item in resolved.values() if not item.sensitive}
         remarks.append(f"AWS: asked, {len(asked.resolution.variables)} variables have a value")
-    secrets |= _of_containers(found, plain)
+    secrets |= _of_containers(found, plain) | _of_bootstrap(values, plain)
     remarks.append(f"containers: {len(found)} looked at")
     return secrets, remarks
 
@@ -112,6 +112,16 @@ def _of_containers(found: Sequence[Container], plain: Collection[str]) -> dict[s
         for name, value in item.environment.items()
         if is_named_like_a_secret(name)
         or (len(value.reveal()) >= UNDECLARED_LENGTH and value.reveal() not in plain and name != "PATH")
+    }
+
+
+def _of_bootstrap(values: Mapping[str, str], plain: Collection[str]) -> dict[str, Secret]:
+    """What else the bootstrap file sets: variables of the manifest with `source: local` may be secrets too."""
+    return {
+        f"bootstrap {name}": Secret(value)
+        for name, value in values.items()
+        # An ARN only says where a secret is, and without it nobody understands a refusal.
+        if len(value) >= UNDECLARED_LENGTH and value not in plain and not value.startswith("arn:")
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.errors import AgentError
+from agent.host import json_input
 from agent.host.command import Command
 from agent.host.engine_answers import PROJECT_LABEL, Container
 from agent.host.side_by_side import within
@@ -29,8 +30,14 @@ HISTORY_LINES = 50
 # Values of the bootstrap file that say which deployment it is; every other one is left out. Proxies lose a password.
 PLAIN = frozenset((*REQUIRED, *OPTIONAL, *PROXIES)) - frozenset(KEYS)
 
+# Of cloud-init only what systemd says of it: it prints what user data prints, and that may hold anybody's secrets.
+_JOURNAL = (
+    *("_SYSTEMD_UNIT=delphi-agent.service", "+"),
+    *("_PID=1", "UNIT=delphi-agent.service", "+"),
+    *("_PID=1", "UNIT=cloud-final.service"),
+)
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "journal.txt": ("journalctl", "--no-pager", "-n", str(JOURNAL_LINES), "-u", "delphi-agent", "-u", "cloud-final"),
+    "journal.txt": ("journalctl", "--no-pager", "-n", str(JOURNAL_LINES), *_JOURNAL),
     "docker-version.txt": ("docker", "version"),
     "docker-info.txt": ("docker", "info"),
     "docker-compose-version.txt": ("docker", "compose", "version"),
@@ -95,8 +102,9 @@ def collect(run: Run, role: str, found: Sequence[Container], why_none: str) -> I
     yield _file("state.json", paths.state / "state.json")
     yield Member("bootstrap.txt", _bootstrap(run))
     yield _file("daemon.json", paths.daemon_json)
-    yield _file("cloud-init-result.json", paths.at("/run/cloud-init/result.json"))
-    yield _file("cloud-init-status.json", paths.at("/run/cloud-init/status.json"))
+    for name in ("result", "status"):
+        member = f"cloud-init-{name}.json"
+        yield _told(member, lambda name=name: _cloud_init(paths.at(f"/run/cloud-init/{name}.json")))  # type: ignore[misc]
     for name in (*FILE_NAMES, *OVERRIDE_NAMES, "vars.yaml", ".ecr-tag") if role else ():
         if os.path.lexists(paths.role(role) / name):
             yield _file(f"role/{name.lstrip('.')}", paths.role(role) / name)
@@ -120,6 +128,25 @@ def _file(name: str, path: Path, lines: int | None = None) -> Member:
     except OSError as error:
         return Member(name, f"{path}: {error.strerror or type(error).__name__}\n")
     return Member(name, text if lines is None else "".join(text.splitlines(keepends=True)[-lines:]))
+
+
+def _cloud_init(path: Path) -> str:
+    """Datasource, stages and times. Its errors quote user data, which may hold secrets that nobody here knows."""
+    try:
+        document = json_input.loads(path.read_bytes())
+    except OSError as error:
+        return f"{path}: {error.strerror or type(error).__name__}\n"
+    except ValueError:
+        return f"{path}: no JSON\n"
+    return json.dumps(_shape(document), indent=1) + "\n"
+
+
+def _shape(value: object, key: str = "") -> object:
+    if isinstance(value, dict):
+        return {name: _shape(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return f"{len(value)}, left out" if value else value
+    return value if not isinstance(value, str) or key in {"datasource", "stage"} else REDACTED
 
 
 def _bootstrap(run: Run) -> str:

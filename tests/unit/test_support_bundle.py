@@ -97,6 +97,12 @@ def bundled(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def members(output: Path) -> dict[str, str]:
+    with tarfile.open(output) as tar:
+        files = {entry.name: tar.extractfile(entry) for entry in tar.getmembers()}
+        return {name.partition("/")[2]: file.read().decode() for name, file in files.items() if file}
+
+
 def test_a_host_where_nothing_is_there_gets_a_bundle_that_says_so(tmp_path: Path) -> None:
     output = tmp_path / "bundle.tar.gz"
 
@@ -129,9 +135,7 @@ def test_of_the_bootstrap_file_only_what_says_which_deployment_it_is_has_a_value
 
     bundled(tmp_path)
 
-    with tarfile.open(output) as tar:
-        files = {entry.name: tar.extractfile(entry) for entry in tar.getmembers()}
-        texts = {name.partition("/")[2]: file.read().decode() for name, file in files.items() if file}
+    texts = members(output)
     lines = texts["bootstrap.txt"].splitlines()
     assert lines[:4] == [
         "SERVER_ROLE=api",
@@ -143,7 +147,37 @@ def test_of_the_bootstrap_file_only_what_says_which_deployment_it_is_has_a_value
     assert "HTTPS_PROXY=http://[redacted]@10.0.1.5:3128" in lines
     assert "EMPTY=" in lines
     assert "# not read: BAD" in lines
-    held = {name for name, text in texts.items() if "CANARY" in text}
-    # A default of vars.yaml is no secret by any mark that it has; what is named like one is.
-    assert held <= {"role/vars.yaml"}
-    assert "CANARYplain" not in texts["role/vars.yaml"]
+    assert {name for name, text in texts.items() if "CANARY" in text} == set()
+
+
+def test_of_cloud_init_there_is_what_it_did_and_nothing_that_quotes_user_data(tmp_path: Path) -> None:
+    place = tmp_path / "root/run/cloud-init"
+    place.mkdir(parents=True)
+    quoting = ["Failed at line 3: export TEAM=CANARYofAnotherTeam"]
+    stage = {"errors": quoting, "recoverable_errors": {"WARNING": quoting}, "start": 1.5, "finished": None}
+    document = {"v1": {"datasource": "DataSourceEc2Local", "stage": None, "init": stage, "odd": "CANARYodd"}}
+    (place / "status.json").write_text(json.dumps(document))
+    (place / "result.json").write_text("[" * 100_000)
+
+    bundled(tmp_path)
+
+    texts = members(tmp_path / "bundle.tar.gz")
+    told = {"errors": "1, left out", "recoverable_errors": {"WARNING": "1, left out"}, "start": 1.5, "finished": None}
+    shown = {"datasource": "DataSourceEc2Local", "stage": None, "init": told, "odd": "[redacted]"}
+    assert json.loads(texts["cloud-init-status.json"]) == {"v1": shown}
+    assert texts["cloud-init-result.json"].endswith("result.json: no JSON\n")
+    assert {name for name, text in texts.items() if "CANARY" in text} == set()
+
+
+def test_an_address_of_a_secret_stays_readable(tmp_path: Path) -> None:
+    file = tmp_path / "root/opt/deployment/.env"
+    file.parent.mkdir(parents=True)
+    arn = "arn:aws:secretsmanager:eu-west-1:1:secret:db"
+    file.write_text(f"SERVER_ROLE=api\nMAIL_SECRET_ARN={arn}\nLICENSE=CANARYlicense\n")
+    role = tmp_path / "root/opt/services/api"
+    role.mkdir(parents=True)
+    (role / "vars.yaml").write_text(f"# {arn} CANARYlicense\n")
+
+    bundled(tmp_path)
+
+    assert members(tmp_path / "bundle.tar.gz")["role/vars.yaml"] == f"# {arn} [redacted]\n"
