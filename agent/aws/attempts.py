@@ -26,11 +26,15 @@ _REDIRECTS = frozenset({301, 302, 307, 400})
 
 
 class Attempts:
-    """Looks after the calls of one client. `renew` gets new keys, and says whether there are any."""
+    """Looks after the calls of one client. `renew` gets new keys, and says whether there are any.
 
-    def __init__(self, region: str, deadline: Deadline | None, renew: Callable[[], bool]) -> None:
-        self._region, self._deadline, self._renew = region, deadline, renew
-        self._moved: set[str] = set()
+    `moved` takes the buckets that are in another region, with it.
+    """
+
+    def __init__(
+        self, region: str, deadline: Deadline | None, renew: Callable[[], bool], moved: dict[str, str]
+    ) -> None:
+        self._region, self._deadline, self._renew, self._moved = region, deadline, renew, moved
 
     def watch(self, client: Any) -> None:  # noqa: ANN401 - any service's
         """Have botocore tell of each attempt."""
@@ -66,7 +70,7 @@ class Attempts:
         """Once, since botocore follows S3 to the bucket's region in silence, and that costs more."""
         bucket, there = str(context.get("s3_redirect", {}).get("bucket", "")), bucket_region(response)
         if bucket and there and bucket not in self._moved:
-            self._moved.add(bucket)
+            self._moved[bucket] = there
             record.say(
                 "warning",
                 "bucket.elsewhere",

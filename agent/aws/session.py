@@ -86,6 +86,8 @@ class AwsSession:
         self._deadline = deadline
         self._renewing, self._renewed = threading.Lock(), -math.inf
         self._hasty = hasty
+        self.moved: dict[str, str] = {}
+        """The buckets that were found in another region than the session's, with that region."""
         self._region = region
         self._credentials = credentials
         self._proxies = proxies
@@ -149,7 +151,7 @@ class AwsSession:
             endpoint_url=self._endpoint(service),
         )
         proxying.install(client, self._proxies)
-        Attempts(region, self._deadline, self._renew).watch(client)
+        Attempts(region, self._deadline, self._renew, self.moved).watch(client)
         return cast("object", client)
 
     def _flag(self, name: str) -> bool | None:

@@ -40,6 +40,11 @@ def find_bundle(facts: Facts) -> Iterator[Line]:
     facts.compose_data = bucket.read(first.source)
     facts.listing = listing
     yield ok(f"{place}: {amount(len(listing.entries), 'object')}, readable")
+    for name, there in facts.session.moved.items():
+        yield warn(
+            f"the bucket {name} is in {there} and AWS_REGION is {loaded.region}: it is asked there, which costs more",
+            "correct AWS_REGION or CONFIG_BUCKET in the bootstrap file",
+        )
     if slug is None:
         yield warn(f"CONFIG_SLUG is not set: {listing.slug} is the only slug that fits, so far", "set CONFIG_SLUG")
 

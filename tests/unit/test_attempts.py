@@ -135,6 +135,7 @@ def test_a_bucket_in_another_region_is_asked_there_and_told_once() -> None:
         for _ in range(2):
             made.s3().list_objects_v2(Bucket="delphi-config", Prefix="p/")
 
+    assert made.moved == {"delphi-config": "us-east-1"}
     warned = [line for line in sink.lines if line.startswith("warning bucket.elsewhere")]
     assert len(warned) == 1
     assert "the bucket delphi-config is in us-east-1 and AWS_REGION is eu-west-1" in warned[0]
