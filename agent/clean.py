@@ -5,10 +5,10 @@ Removed first, proven after: what is left fails the build of the image.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from agent.errors import AgentError, HostError
+from agent.host import json_input
 from agent.host.paths import Paths
 from agent.report.words import amount
 from agent.run import Run
@@ -99,7 +99,7 @@ def _text(paths: Paths, name: str) -> str:
 
 def _logins(paths: Paths) -> dict[str, str]:
     try:
-        auths = json.loads(_text(paths, "/root/.docker/config.json"))["auths"]
+        auths = json_input.loads(_text(paths, "/root/.docker/config.json"))["auths"]
         return {name: str(entry["auth"]) for name, entry in auths.items() if traces.is_ecr(name) and "auth" in entry}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

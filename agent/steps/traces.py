@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.host import files
+from agent.host import files, json_input
 from agent.host.paths import Paths
 from agent.steps.daemon_proxy import DROP_IN, ENVIRONMENT
 from agent.steps.foreign_proxy import MARK
@@ -102,7 +102,7 @@ def _logins(paths: Paths) -> Iterator[Removed]:
 def _forget_logins(path: Path) -> list[str]:
     """Take the logins to ECR out of a Docker configuration; those to other registries are somebody's decision."""
     try:
-        config: Any = json.loads(path.read_bytes())
+        config: Any = json_input.loads(path.read_bytes())
         found = [name for name in config["auths"] if is_ecr(name)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
