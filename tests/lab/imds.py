@@ -109,6 +109,10 @@ class Imds:
         """1 keeps containers on a bridge out, 2 lets them in."""
         self._write({**self._state, "hop_limit": hops})
 
+    def allow_without_token(self, *agents: str) -> None:
+        """Answer clients whose User-Agent begins so as IMDSv1 does; all others need a token as ever."""
+        self._write({**self._state, "without_token": list(agents)})
+
     def expire_tokens(self) -> None:
         """All tokens given until now are void."""
         self._write({**self._state, "token_epoch": self._state["token_epoch"] + 1})
