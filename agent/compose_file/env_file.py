@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.compose_file import interpolation
+from agent.compose_file.files import Files
 from agent.compose_file.interpolation import Reference
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:([=:])(.*))?")
@@ -21,11 +22,10 @@ class EnvNames:
     takes: frozenset[str] = frozenset()
 
 
-def read(path: Path) -> EnvNames:
+def read(path: Path, files: Files) -> EnvNames:
     """The names of a file; none for one that cannot be read. Compose fills in `${NAME}` in it, not in single quotes."""
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_MOST_BYTES).decode("utf-8", "replace")
+        text = files.read(path)[:_MOST_BYTES].decode("utf-8", "replace")
     except OSError:
         return EnvNames()
     sets: set[str] = set()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.compose_file import interpolation, service, uses, yaml_source
+from agent.compose_file import env_file, includes, service, uses, yaml_source
+from agent.compose_file.files import Disk, Files
 from agent.compose_file.finding import Finding, Place, error
-from agent.compose_file.interpolation import Literal
 from agent.compose_file.service import Service
 from agent.compose_file.uses import Use
 from agent.compose_file.yaml_source import Source
@@ -24,7 +24,9 @@ _FIX = "correct the file where the bundle is made"
 class ComposeFile:
     """What the files say. `findings` are what Compose would refuse; `whole` is false when a file could not be parsed.
 
-    `files` are all that were read, those that `include` and `extends` bring among them.
+    `files` are all that were read, those that `include` and `extends` bring among them. `unread` are the includes that
+    could not be followed, each with its place and why; `defaults` are the names that the env files of includes set, for
+    where nothing else gives them a value.
     """
 
     files: tuple[Path, ...]
@@ -32,11 +34,19 @@ class ComposeFile:
     uses: tuple[Use, ...]
     findings: tuple[Finding, ...]
     whole: bool = True
+    unread: tuple[str, ...] = ()
+    defaults: frozenset[str] = frozenset()
 
 
-def read(paths: Sequence[Path], shown: Callable[[Path], str] = str) -> ComposeFile:
-    """Read a project's files, in the order of Compose's `-f`; `shown` is what messages call a file. Never raises."""
-    reader = _Reader(shown)
+_DISK = Disk()
+
+
+def read(paths: Sequence[Path], shown: Callable[[Path], str] = str, files: Files = _DISK) -> ComposeFile:
+    """Read a project's files, in the order of Compose's `-f`; `shown` is what messages call a file.
+
+    Raises nothing but what `files` raise that is no `OSError`.
+    """
+    reader = _Reader(shown, files)
     services: dict[str, Service] = {}
     folder = paths[0].parent if paths else Path()
     for path in paths:
@@ -51,16 +61,21 @@ def read(paths: Sequence[Path], shown: Callable[[Path], str] = str) -> ComposeFi
         uses=tuple(dict.fromkeys(reader.uses)),
         findings=tuple(dict.fromkeys([*reader.findings, *_without_image(settled)])),
         whole=reader.whole,
+        unread=tuple(dict.fromkeys(reader.unread)),
+        defaults=frozenset(reader.defaults),
     )
 
 
 @dataclass
 class _Reader:
     shown: Callable[[Path], str]
+    files: Files
     sources: dict[Path, Source] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     whole: bool = True
+    unread: list[str] = field(default_factory=list)
+    defaults: set[str] = field(default_factory=set)
     _granted: dict[str, str] = field(default_factory=dict)
     _layers: set[Path] = field(default_factory=set)
 
@@ -76,8 +91,8 @@ class _Reader:
         source = self._open(path)
         services: dict[str, Service] = {}
         for root in source.documents:
-            for included in self._included(source, root, folder):
-                _lay_over(services, self.layer(included, included.parent))
+            for included, its_folder in self._included(source, root, folder):
+                _lay_over(services, self.layer(included, its_folder))
             named = yaml_source.entries(yaml_source.value(root, "services"))
             _lay_over(services, {name: self._service(source, root, name, folder, ()) for name in named})
         return services
@@ -86,7 +101,7 @@ class _Reader:
         known = self.sources.get(path.resolve())
         if known:
             return known
-        source = yaml_source.load(path, self.shown(path))
+        source = yaml_source.load(path, self.shown(path), self.files)
         self.sources[path.resolve()] = source
         self.findings += source.findings
         self.whole = self.whole and (bool(source.documents) or not source.findings)
@@ -116,7 +131,8 @@ class _Reader:
     def _service(self, source: Source, root: Node, name: str, folder: Path, above: tuple[str, ...]) -> Service:
         """One service with what it extends, which may lie in another file."""
         entry = yaml_source.entries(yaml_source.value(root, "services"))[name]
-        made = replace(service.read(source, name, entry.value, folder), place=source.place(entry.key))
+        made = service.read(source, name, entry.value, folder, self.files)
+        made = replace(made, place=source.place(entry.key))
         extends = yaml_source.value(entry.value, "extends")
         if extends is None:
             return made
@@ -124,11 +140,11 @@ class _Reader:
         file = yaml_source.value(extends, "file")
         base_source, base_root = source, root
         if file is not None:
-            path = _literal_path(yaml_source.text(file), folder)
+            path = includes.literal_path(yaml_source.text(file), folder)
             if path is None:
                 return replace(made, complete=False)
-            if not path.is_file():
-                self._missing(source, file)
+            if not self.files.is_file(path):
+                self._missing(source.place(file))
                 return replace(made, complete=False)
             base_source, folder = self._open(path), path.parent
             roots = [one for one in base_source.documents if base_name in _services(one)]
@@ -141,31 +157,30 @@ class _Reader:
         base = self._service(base_source, base_root, base_name, folder, (*above, key))
         return replace(made.over(base), place=made.place)
 
-    def _included(self, source: Source, root: Node, folder: Path) -> Iterator[Path]:
-        for item in yaml_source.items(yaml_source.value(root, "include")):
-            at = yaml_source.value(item, "path") if yaml_source.is_a(item, "mapping") else item
-            for node in yaml_source.items(at):
-                path = _literal_path(yaml_source.text(node), folder)
-                if path is not None and not path.is_file():
-                    self._missing(source, node)
-                elif path is not None:
-                    yield path
+    def _included(self, source: Source, root: Node, folder: Path) -> Iterator[tuple[Path, Path]]:
+        """The files that are included, each with the folder in which its own paths begin."""
+        for include in includes.read(source, root, folder):
+            for file in include.files:
+                if file.path is None:
+                    self.unread.append(f"{file.place}: what is included is named by variables, or lies elsewhere")
+                elif not self.files.is_file(file.path):
+                    self.unread.append(f"{file.place}: the file that is included is not there")
+                    self._missing(file.place)
+                else:
+                    yield file.path, include.folder
+            for file in include.env_files:
+                if file.path is None:
+                    self.unread.append(f"{file.place}: the env file of an include is named by variables")
+                else:
+                    self.defaults |= env_file.read(file.path, self.files).sets
 
-    def _missing(self, source: Source, node: Node) -> None:
+    def _missing(self, place: Place) -> None:
         text = "names a file that is not there"
-        self.findings.append(error(source.place(node), "compose-file-invalid", text, "add the file to the bundle"))
+        self.findings.append(error(place, "compose-file-invalid", text, "add the file to the bundle"))
 
 
 def _services(root: Node) -> Mapping[str, object]:
     return yaml_source.entries(yaml_source.value(root, "services"))
-
-
-def _literal_path(written: str | None, folder: Path) -> Path | None:
-    """A path that can be followed here: neither from another place (`oci:`, `https:`) nor made from variables."""
-    parts = interpolation.parse(written or "")
-    if not written or "://" in written or written.startswith("oci:") or not all(isinstance(p, Literal) for p in parts):
-        return None
-    return folder / written
 
 
 def _lay_over(services: dict[str, Service], upper: Mapping[str, Service]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.compose_file import env_file, interpolation, uses, yaml_source
+from agent.compose_file.files import Files
 from agent.compose_file.finding import Place
 from agent.compose_file.interpolation import Reference
 from agent.compose_file.yaml_source import Source
@@ -63,15 +64,16 @@ class Service:
         )
 
 
-def read(source: Source, name: str, node: Node, folder: Path) -> Service:
+def read(source: Source, name: str, node: Node, folder: Path, files: Files) -> Service:
     """Read one entry of `services`; its paths begin at `folder`. What has another shape than Compose's is left out."""
     fields = {key: entry.value for key, entry in yaml_source.entries(node).items()}
     image, environment = fields.get("image"), fields.get("environment")
     build = fields.get("build")
     used, _ = uses.interpolated(source, (node,))
     passed = [*uses.passed(source, environment), *uses.passed(source, yaml_source.value(build, "args"))]
-    files = tuple(_env_files(source, fields.get("env_file"), folder))
-    texts = [env_file.read(item.path) for item in files if item.path and item.path.is_file()]
+    named = tuple(_env_files(source, fields.get("env_file"), folder))
+    there = {item.path for item in named if item.path and files.is_file(item.path)}
+    texts = [env_file.read(path, files) for path in there]
     return Service(
         name=name,
         place=source.place(node),
@@ -81,10 +83,10 @@ def read(source: Source, name: str, node: Node, folder: Path) -> Service:
         container_name=yaml_source.text(fields.get("container_name")),
         environment=_names(environment).union(*(text.sets for text in texts)),
         takes=frozenset(use.name for use in (*used, *passed)).union(*(text.takes for text in texts)),
-        env_file=files,
+        env_file=named,
         profiles=tuple(filter(None, map(yaml_source.text, yaml_source.items(fields.get("profiles"))))),
         secrets=frozenset(_grants(fields.get("secrets"))) | frozenset(_grants(fields.get("configs"))),
-        complete=all(item.path and (item.path.is_file() or not item.required) for item in files),
+        complete=all(item.path and (item.path in there or not item.required) for item in named),
     )
 
 

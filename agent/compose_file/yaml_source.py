@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.compose_file.files import Files
 from agent.compose_file.finding import Finding, Place, error
 from agent.errors import HostError
 from agent.variables.yaml_document import MOST_EVENTS, MOST_LEVELS, Entry
@@ -42,10 +43,10 @@ class Source:
         return Place(self.name, self.text.count("\n", 0, index) + 1, index - self.text.rfind("\n", 0, index))
 
 
-def load(path: Path, name: str) -> Source:
-    """Read a file. Never raises: what is wrong with it is among the findings."""
+def load(path: Path, name: str, files: Files) -> Source:
+    """Read a file. What is wrong with it is among the findings; only what `files` raises itself is raised."""
     try:
-        data = path.read_bytes()
+        data = files.read(path)
     except OSError as failure:
         why = failure.strerror or type(failure).__name__
         fault = error(

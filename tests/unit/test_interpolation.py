@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.compose_file.interpolation import MOST_LEVELS, Literal, Malformed, Part, Reference, parse, references
+from agent.compose_file.filling import UNKNOWN, fill
+from agent.compose_file.interpolation import MOST_LEVELS, Literal, Reference, parse, references
 
 COMPOSE = Path(os.environ.get("DELPHI_LAB_CACHE", "/var/cache/delphi-agent-lab")) / "docker-compose"
 ENVIRONMENT = {"A": "aa", "B": ""}
@@ -42,32 +42,6 @@ PIECES = [
 TEXTS = st.lists(
     st.sampled_from([*PIECES, "\n", ":", '"', "é", "\u017f", "${A:-", "${B:-", "${C-", "${B:+"]), max_size=12
 ).map("".join)
-
-
-class RefusedError(Exception):
-    """Compose would refuse the text."""
-
-
-def rendered(parts: tuple[Part, ...], environment: Mapping[str, str]) -> str:
-    """What Compose 2.26 makes of the parts. It reads what follows an operator also when it does not need it."""
-    return "".join(one(part, environment) for part in parts)
-
-
-def one(part: Part, environment: Mapping[str, str]) -> str:
-    if isinstance(part, Literal):
-        return part.text
-    if isinstance(part, Malformed):
-        raise RefusedError
-    argument, value = rendered(part.argument, environment), environment.get(part.name)
-    there = bool(value) if part.operator.startswith(":") else value is not None
-    kind = part.operator[-1:]
-    if kind == "?" and not there:
-        raise RefusedError
-    if kind == "-" and not there:
-        return argument
-    if kind == "+":
-        return argument if there else ""
-    return value or ""
 
 
 def names(text: str) -> list[str]:
@@ -103,6 +77,49 @@ def names(text: str) -> list[str]:
 )
 def test_the_references_of_a_text(text: str, found: list[str]) -> None:
     assert names(text) == found
+
+
+# The table of the Compose specification (12-interpolation.md), for a value, an empty one, and none at all.
+@pytest.mark.parametrize(
+    ("form", "full", "empty", "absent"),
+    [
+        ("$V", "v", "", ""),
+        ("${V}", "v", "", ""),
+        ("${V:-d}", "v", "d", "d"),
+        ("${V-d}", "v", "", "d"),
+        ("${V:?e}", "v", None, None),
+        ("${V?e}", "v", "", None),
+        ("${V:+r}", "r", "", ""),
+        ("${V+r}", "r", "r", ""),
+        ("${V:-${W-d}}", "v", "d", "d"),
+        ("${V:+${W:-r}}", "r", "", ""),
+        ("${V:+a}${V:-b}", "av", "b", "b"),
+        ("$$V $${V:-d}", "$V ${V:-d}", "$V ${V:-d}", "$V ${V:-d}"),
+        ("${V:+$$}", "$", "", ""),
+        ("${V!}", None, None, None),
+    ],
+)
+def test_each_operator_does_what_the_specification_says(
+    form: str, full: str | None, empty: str | None, absent: str | None
+) -> None:
+    assert [fill(parse(form), values) for values in ({"V": "v"}, {"V": ""}, {})] == [full, empty, absent]
+
+
+@pytest.mark.parametrize(
+    ("form", "made"),
+    [
+        ("a:${V}", f"a:{UNKNOWN}"),
+        ("a:${V:-1}", f"a:{UNKNOWN}"),
+        ("${V:?e}/a", f"{UNKNOWN}/a"),
+        ("a${V:+-slim}", f"a{UNKNOWN}"),
+        ("a${V:+}", "a"),
+        ("${W:-${V}}", UNKNOWN),
+        ("${W:+${V}}a", "a"),
+        ("${V:-${", None),
+    ],
+)
+def test_what_is_not_known_stays_unknown_unless_no_value_of_it_matters(form: str, made: str | None) -> None:
+    assert fill(parse(form), {"V": None}) == made
 
 
 def test_a_default_is_empty_only_when_nothing_is_there() -> None:
@@ -156,10 +173,11 @@ def test_compose_reads_every_text_in_the_same_way(folder: Path, texts: list[str]
     taken: dict[str, str] = {}
     refused: list[str] = []
     for text in texts:
-        try:
-            taken[text] = rendered(parse(text), ENVIRONMENT)
-        except RefusedError:
+        made = fill(parse(text), ENVIRONMENT)
+        if made is None:
             refused.append(text)
+        else:
+            taken[text] = made
 
     assert by_compose(folder, list(taken)) == list(taken.values())
     for text in refused[:3]:
