@@ -6,19 +6,22 @@ import argparse
 import json
 import logging
 import os
+from pathlib import Path
 
+from agent import compose_file
 from agent.cli.terminal import SteadyStream, Surroundings
-from agent.doctor import compose_text, policy, report
+from agent.compose_file import ComposeFile
+from agent.doctor import policy, report
 from agent.doctor.examine import SECONDS, examine
 from agent.doctor.facts import Facts
-from agent.errors import BundleMissing
+from agent.errors import BundleMissing, ComposeFileError
 from agent.host.clock import Deadline, SystemClock
 from agent.host.command import SystemCommands
 from agent.host.engine import Engine
 from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.secret import Redactor
-from agent.steps import bootstrap, bundle
+from agent.steps import bootstrap, bundle, project
 from agent.variables import manifest
 
 
@@ -63,7 +66,7 @@ def _iam_policy(arguments: argparse.Namespace, surroundings: Surroundings, facts
     role = policy.Role(
         bootstrap=facts.bootstrap,
         manifest=facts.manifest,
-        compose=compose_text.read(path.parent, facts.host.paths.shown(path.parent)),
+        compose=_composed(path.parent, facts.host.paths),
         slug=facts.slug,
         kms_keys=tuple(arguments.kms_key),
     )
@@ -71,3 +74,14 @@ def _iam_policy(arguments: argparse.Namespace, surroundings: Surroundings, facts
     for note in policy.notes(role):
         print(f"note: {note}", file=surroundings.err)
     return 0
+
+
+def _composed(folder: Path, paths: Paths) -> ComposeFile:
+    """The compose files in `folder`. Faults are the policy's to note, unless one cannot be read at all."""
+    composed = compose_file.read(project.find(folder, paths.shown(folder)), paths.shown)
+    if not composed.whole:
+        faults = [f"{finding.place}: {finding.text}" for finding in composed.findings]
+        raise ComposeFileError(
+            "reading the compose files", "; ".join(faults), "correct the file; `delphi-agent check` says more"
+        )
+    return composed

@@ -15,7 +15,6 @@ from agent.host.clock import Deadline
 from agent.report.words import amount
 from agent.steps import bundle
 from agent.steps.caps import Caps
-from agent.steps.project import FILE_NAMES
 from agent.variables import lookup, manifest
 
 
@@ -32,13 +31,7 @@ def find_bundle(facts: Facts) -> Iterator[Line]:
     if entry is None:
         raise BundleError(f"looking at {place}", "it has no vars.yaml", "add it to the role's folder in the bundle")
     facts.manifest_data = bucket.read(entry.source)
-    composed = (listing.entry(f"{listing.role}/{name}") for name in FILE_NAMES)
-    first = next((found for found in composed if found), None)
-    if first is None:
-        cause = f"none of {', '.join(FILE_NAMES)} is there"
-        raise BundleError(f"looking at {place}", cause, "add docker-compose.yaml to the role's folder in the bundle")
-    facts.compose_data = bucket.read(first.source)
-    facts.listing = listing
+    facts.listing, facts.bucket = listing, bucket
     yield ok(f"{place}: {amount(len(listing.entries), 'object')}, readable")
     for name, there in facts.session.moved.items():
         yield warn(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from agent.doctor import aws, engine, host, identity, network, project, registry, values
+from agent.doctor import aws, compose_files, engine, host, identity, network, project, registry, runs, values
 from agent.doctor.board import Board, Check, Work
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line
@@ -37,9 +37,9 @@ def checks(facts: Facts) -> list[Check]:
     return [
         Check(name="bootstrap file", work=plain(host.bootstrap_file)),
         Check(name="cloud-init", work=plain(host.cloud_init)),
-        Check(name="lock", work=plain(host.lock)),
+        Check(name="lock", work=plain(runs.lock)),
         Check(name="file systems", work=plain(host.file_systems), after=("engine",)),
-        Check(name="state", work=plain(host.kept_state)),
+        Check(name="state", work=plain(runs.kept_state), after=("lock",)),
         Check(name="daemon.json", work=plain(engine.settings)),
         Check(name="engine", work=timed(engine.engine)),
         Check(name="compose plugin", work=timed(engine.compose_plugin)),
@@ -51,12 +51,18 @@ def checks(facts: Facts) -> list[Check]:
         Check(name="credentials", work=plain(identity.known), needs=("DNS", "proxy", "identity"), seconds=call),
         Check(name="bundle", work=plain(aws.find_bundle), needs=("credentials",), seconds=call),
         Check(name="manifest", work=plain(aws.read_manifest), needs=boot, after=("bundle",)),
+        Check(name="compose files", work=plain(compose_files.read), needs=("bundle",), seconds=call),
         Check(name="mounts", work=plain(project.mounts), needs=("manifest",)),
         Check(name="parameters", work=plain(aws.read_parameters), needs=("credentials", "manifest"), seconds=call),
         Check(name="secrets", work=timed(aws.read_secrets), needs=("credentials", "manifest"), seconds=call),
         Check(name="variables", work=timed(values.settle), needs=("parameters", "secrets")),
         Check(name="registry", work=plain(aws.log_in), needs=("credentials",), seconds=call),
-        Check(name="images", work=timed(registry.images), needs=("registry", "bundle"), after=("variables",)),
+        Check(
+            name="images",
+            work=timed(registry.images),
+            needs=("registry", "compose files", "manifest"),
+            after=("variables",),
+        ),
         Check(name="engine proxy", work=plain(engine.engine_proxy), needs=("bootstrap file", "engine")),
         Check(name="containers", work=timed(project.containers), needs=("bootstrap file", "engine")),
         Check(name="blank values", work=plain(project.blank), needs=("containers", "manifest"), after=("variables",)),

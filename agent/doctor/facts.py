@@ -11,7 +11,9 @@ from agent.aws import clock_skew
 from agent.aws.ecr import Login
 from agent.aws.imds import Imds
 from agent.aws.parameters import Parameter
+from agent.aws.s3 import ConfigBucket
 from agent.aws.session import AwsSession
+from agent.compose_file import ComposeFile
 from agent.host.engine import Engine
 from agent.host.engine_answers import Container
 from agent.host.host import Host
@@ -30,7 +32,7 @@ class Facts:
     """Filled in while checks run. A field without a value of its own is there for whoever `needs` its check.
 
     What is None may also stay so. `manifest_file` is the one that the command line names, `skews` are the
-    seconds that this host was ahead of whatever answered.
+    seconds that this host was ahead of whatever answered, `at_work` is whether another run is.
     """
 
     host: Host
@@ -39,6 +41,7 @@ class Facts:
     bootstrap_file: Path
     slug: str | None = None
     manifest_file: Path | None = None
+    at_work: bool = False
     bootstrap: Bootstrap = field(init=False)
     imds: Imds | None = None
     identity: Identity = field(init=False)
@@ -46,7 +49,8 @@ class Facts:
     login: Login | None = None
     listing: Listing | None = None
     manifest_data: bytes | None = field(default=None, repr=False)
-    compose_data: bytes | None = field(default=None, repr=False)
+    bucket: ConfigBucket = field(init=False)
+    composed: ComposeFile = field(init=False)
     manifest: Manifest = field(init=False)
     parameters: tuple[Parameter, ...] = ()
     found: Lookups = field(default_factory=Lookups)

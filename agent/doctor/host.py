@@ -1,4 +1,4 @@
-"""This host: bootstrap file, cloud-init, the lock, clock, file systems, what earlier runs have left."""
+"""This host: bootstrap file, cloud-init, clock, file systems."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from agent.aws.clock_skew import TOLERATED_SECONDS, in_words
 from agent.checks.other_readers import read_otherwise
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, skip, warn
-from agent.errors import BootstrapError, HostError, StateBroken
-from agent.host import json_input
+from agent.errors import BootstrapError, HostError
 from agent.report.words import amount, size
-from agent.steps import bootstrap, state
+from agent.steps import bootstrap
 from agent.steps import cloud_init as cloud_inits
 
 DOUBTFUL_SECONDS = 30
@@ -71,34 +70,6 @@ def cloud_init(facts: Facts) -> Iterator[Line]:
         yield ok("it has not run on this host" if found.ran is None else "done, without errors")
 
 
-def lock(facts: Facts) -> Iterator[Line]:
-    """Whether another run is at work. Never taken here: a run that begins right now must not be refused for this."""
-    path = facts.host.paths.lock
-    try:
-        inode = path.stat().st_ino
-        held = any(line.split()[5].rpartition(":")[2] == str(inode) for line in _locks())
-    except FileNotFoundError:
-        held = False
-    if not held:
-        yield ok("free")
-        return
-    try:
-        owner = json_input.loads(path.read_bytes())
-        who = f"`{owner['command']}`, pid {owner['pid']}, started by {owner['user']} at {owner['started']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        who = "it has not said who it is"
-    yield warn(f"a run is at work: {who}", "delphi-agent status --wait")
-
-
-def _locks() -> list[str]:
-    """The kernel's own list (proc(5))."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return []
-    return [line for line in lines if " FLOCK " in line and "->" not in line]
-
-
 def clock(facts: Facts) -> Iterator[Line]:
     """This host's clock against the time on what AWS has answered."""
     ahead = facts.imds.ahead if facts.imds else None
@@ -146,24 +117,3 @@ def _room(shown: str, folder: Path) -> Iterator[Line]:
     elif free < _FEW_BYTES or (found.f_files and found.f_favail < _FEW_FILES):
         text = f"{shown}: {size(free)} and {amount(found.f_favail, 'inode')} are free"
         yield warn(text, "free some space: `df -h`, `df -i`, `docker system df`")
-
-
-def kept_state(facts: Facts) -> Iterator[Line]:
-    """What earlier runs have left to do, or have given up."""
-    try:
-        kept, _ = state.load(facts.host.paths.state, None)
-    except StateBroken as error:
-        yield warn(f"{error.doing}: {error.cause}", error.next_step)
-        return
-    if kept.journal is not None:
-        yield warn(
-            f"a deploy after release {kept.journal.release} was not ended",
-            "`delphi-agent init` finishes it or takes it back",
-        )
-    if kept.failed is not None:
-        failed = kept.failed
-        text = f"ref {failed.release.ref}, tag {failed.release.tag} failed at {failed.at} and was taken back"
-        yield warn(f"{text}: {failed.cause}", "it is not tried again until something changes, or `init --retry`")
-    if kept.journal is None and kept.failed is None:
-        current = kept.current
-        yield ok(f"release {current.number} ({current.ref}, tag {current.tag})" if current else "nothing deployed yet")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agent.aws import ecr
-from agent.doctor import compose_text
+from agent.compose_file import ComposeFile
+from agent.compose_file.filling import UNKNOWN
+from agent.doctor import images
+from agent.doctor.images import Image
 from agent.doctor.rights import EVERY, RIGHTS, Right
 from agent.errors import UsageError
 from agent.steps import bundle, image_names
@@ -21,11 +24,11 @@ _WHOLE_ARN = re.compile(r"arn:.*:secret:.+-[A-Za-z0-9]{6}")
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What the policy depends on: bootstrap file, manifest, the compose file's text; `slug` wins over the file's."""
+    """What the policy depends on: bootstrap file, manifest, compose files; `slug` wins over the file's."""
 
     bootstrap: Bootstrap
     manifest: Manifest
-    compose: bytes = field(repr=False)
+    compose: ComposeFile
     slug: str | None = None
     kms_keys: tuple[str, ...] = ()
 
@@ -42,8 +45,13 @@ def policy(role: Role) -> dict[str, Any]:
 
 
 def notes(role: Role) -> list[str]:
-    """What the policy cannot hold, since only AWS knows it."""
-    found = []
+    """What the policy cannot hold, since only AWS knows it, and what it holds too much of for that."""
+    found = [f"{finding.place}: {finding.text}: Compose refuses the project" for finding in role.compose.findings]
+    for image, arn in _repositories(role):
+        if EVERY in arn:
+            found.append(f"{image.text}: {image.why}; for it there is {arn}: put the repository's name there")
+        elif image.why and UNKNOWN not in image.name:
+            found.append(f"{image.text}: {image.why}; without it, it is no image's name")
     if external.has_late_ids(role.manifest, role.bootstrap):
         names = sorted({item.secret.arn_from for item in role.manifest.variables if item.secret})
         found.append(f"the ARNs in {', '.join(names)} may come from AWS: add secretsmanager:GetSecretValue on them")
@@ -94,7 +102,7 @@ def places(role: Role) -> dict[str, list[str]]:
     secrets = external.ids(role.manifest, loaded)
     prefix = f"arn:{partition}:secretsmanager:{loaded.region}:{account}:secret:"
     found["external"] = [arn for asked in secrets for arn in _secret_arns(asked, prefix)]
-    found["repository"] = list(_repositories(role, partition))
+    found["repository"] = [arn for _, arn in _repositories(role) if arn]
     return found
 
 
@@ -110,12 +118,17 @@ def _secret_arns(asked: str, prefix: str) -> list[str]:
     return [whole, open_end] if re.fullmatch("[a-z]{6}", whole[-6:]) else [whole]
 
 
-def _repositories(role: Role, partition: str) -> Iterable[str]:
-    for name in compose_text.images(role.compose, role.bootstrap.variables):
-        host, _, repository = image_names.repository(name).partition("/")
-        region = ecr.region_of(host)
-        if region:
-            yield f"arn:{partition}:ecr:{region}:{host.partition('.')[0]}:repository/{repository}"
+def _repositories(role: Role) -> Iterable[tuple[Image, str]]:
+    """The images with their repositories' ARNs, empty for what is not of ECR; what no file tells of a name is a `*`."""
+    partition = partition_of(role.bootstrap.region)
+    for image in images.of(role.compose, images.values_of(role.bootstrap.variables, role.manifest)):
+        host, _, repository = image_names.repository(image.name).partition("/")
+        region, account = ecr.region_of(host), host.partition(".")[0]
+        if region is None and UNKNOWN in host:
+            # Of any registry, so perhaps of ECR: then of this account's.
+            region, account, repository = role.bootstrap.region, _account(role), EVERY
+        name = repository.replace(UNKNOWN, EVERY)
+        yield image, f"arn:{partition}:ecr:{region}:{account}:repository/{name}" if region else ""
 
 
 def partition_of(region: str) -> str:

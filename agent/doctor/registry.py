@@ -11,9 +11,10 @@ from functools import partial
 
 from agent.aws.ecr import Login
 from agent.aws.trust import authorities
-from agent.doctor import compose_text
+from agent.doctor import images as project_images
 from agent.doctor.facts import Facts
-from agent.doctor.line import Line, ok
+from agent.doctor.images import Image
+from agent.doctor.line import Line, fail, ok, warn
 from agent.errors import AccessDenied, AgentError, ImageMissing, RegistryError
 from agent.host import proxy_url
 from agent.host.clock import Deadline
@@ -32,30 +33,42 @@ _ACCEPT = ", ".join(
     )
 )
 
+_UNKNOWN = (
+    "give the names in it a value (vars.yaml, bootstrap file); `delphi-agent plan` shows what Compose makes of it"
+)
+
 
 def images(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     """Every image of the project that lies in this registry is there, under the tag that is wanted."""
-    wanted = _wanted(facts)
     if facts.login is None:
         yield ok("not asked: the registry is not ECR, the host's own logins are used")
         return
     login = facts.login
-    mine = [name for name in wanted if name.startswith(f"{login.registry}/")]
-    with SideBySide(deadline) as group:
-        for name in mine:
-            group.start(f"asking for {name}", partial(_expect, facts, login, name, deadline))
-    others = [name for name in wanted if name not in mine]
-    more = f"; of other registries, not asked for: {', '.join(others)}" if others else ""
-    yield ok(f"{amount(len(mine), 'image')} in the registry{more}")
+    wanted = list(_of_project(facts))
+    names = sorted({image.name for image in wanted if not image.why})
+    mine = [name for name in names if name.startswith(f"{login.registry}/")]
+    try:
+        with SideBySide(deadline) as group:
+            for name in mine:
+                group.start(f"asking for {name}", partial(_expect, facts, login, name, deadline))
+    except AgentError as error:
+        yield from (fail(part) for part in error.parts())
+    else:
+        others = [name for name in names if name not in mine]
+        more = f"; of other registries, not asked for: {', '.join(others)}" if others else ""
+        yield ok(f"{amount(len(mine), 'image')} in the registry{more}")
+    for image in wanted:
+        if image.why:
+            yield warn(f"not asked for: {image.text}: {image.why}", _UNKNOWN)
 
 
-def _wanted(facts: Facts) -> list[str]:
-    """The images' names, as far as they can be told without Compose."""
-    values = dict(facts.bootstrap.variables)
-    if facts.resolution is not None:
-        values.update({name: value.reveal() for name, value in facts.resolution.environment.items()})
-    found = compose_text.images(compose_text.of(facts), values)
-    return sorted({name for name in found if name})
+def _of_project(facts: Facts) -> Iterator[Image]:
+    """The images of the project, as far as they can be told without Compose."""
+    settled = facts.resolution
+    environment = {name: value.reveal() for name, value in settled.environment.items()} if settled else None
+    return project_images.of(
+        facts.composed, project_images.values_of(facts.bootstrap.variables, facts.manifest, environment)
+    )
 
 
 def _expect(facts: Facts, login: Login, name: str, deadline: Deadline) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -93,14 +93,14 @@ def _up_flags(*, recreate: bool, pull: bool) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def find(folder: Path, shown: str) -> tuple[Path, ...]:
+def find(folder: Path, shown: str, is_file: Callable[[Path], bool] = Path.is_file) -> tuple[Path, ...]:
     """The files that Compose would use in `folder`; `ComposeFileError` when there is none (`shown` names the place)."""
-    names = [name for name in FILE_NAMES if (folder / name).is_file()]
+    names = [name for name in FILE_NAMES if is_file(folder / name)]
     if not names:
         raise ComposeFileError(
             f"looking for a compose file in {shown}",
             f"none of {', '.join(FILE_NAMES)} is there",
             "add docker-compose.yaml to the role's folder in the bundle",
         )
-    overrides = [name for name in OVERRIDE_NAMES if (folder / name).is_file()]
+    overrides = [name for name in OVERRIDE_NAMES if is_file(folder / name)]
     return tuple(folder / name for name in (names[0], *overrides[:1]))

@@ -11,25 +11,22 @@ from pathlib import Path
 import pytest
 
 from agent.cli.main import main
-from agent.doctor import compose_text, engine, host, identity, network, project, report
+from agent.doctor import engine, host, identity, network, project, report
 from agent.doctor.board import Board, Check
 from agent.doctor.examine import checks
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, skip, warn
-from agent.errors import AccessDenied, AwsError, BootstrapError, BundleMissing, ComposeFileError, EngineError, HostError
+from agent.errors import AccessDenied, AwsError, BootstrapError, BundleMissing, EngineError, HostError
 from agent.host.clock import Deadline, SystemClock
 from agent.host.engine import Engine
 from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.secret import Redactor, Secret
-from agent.steps import bootstrap, state
-from agent.steps.records import Failed, Journal, Release
-from agent.steps.state import State
+from agent.steps import bootstrap
 from agent.variables import manifest
 from agent.variables.resolution import Resolution
 from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, refusing_address, silent_server
 from tests.unit.test_bootstrap import GOOD, written
-from tests.unit.test_lock import holder
 
 MANIFEST = b"""
 service: api
@@ -203,18 +200,6 @@ def test_what_python_dotenv_reads_otherwise_and_a_loose_mode_are_warnings(tmp_pa
     assert "EXTRA" in lines[2].why
 
 
-def test_the_holder_of_the_lock_is_told_without_taking_it(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path)
-    assert [line.state for line in host.lock(facts)] == ["ok"]
-    facts.host.paths.run.mkdir(parents=True)
-
-    with holder(facts.host.paths.lock):
-        [line] = host.lock(facts)
-
-    assert line.state == "warn"
-    assert "`delphi-agent init`, pid 4711, started by root at noon" in line.why
-
-
 @pytest.mark.parametrize(
     ("seconds", "state_", "words"),
     [
@@ -240,27 +225,6 @@ def test_a_date_that_no_clock_wrote_tells_nothing(tmp_path: Path) -> None:
         facts.compare_clock(date)
 
     assert facts.skews == [5.0]
-
-
-def test_a_deploy_that_was_not_ended_and_one_that_failed_are_told(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path)
-    release = Release(number=3, role="api", slug="delphi", ref="v2", tag="9", bundle="b", images={}, verified_at="then")
-    journal = Journal(release=2, applying=True, originals={})
-    failed = Failed(release=release, at="noon", cause="api was unhealthy")
-    state.save(facts.host.paths.state, State(instance_id="i-1", journal=journal, failed=failed))
-
-    lines = list(host.kept_state(facts))
-
-    assert [line.state for line in lines] == ["warn", "warn"]
-    assert "ref v2, tag 9 failed at noon" in lines[1].why
-
-
-def test_a_state_that_cannot_be_read_is_a_warning_since_a_run_goes_on_without(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path)
-    facts.host.paths.state.mkdir(parents=True)
-    (facts.host.paths.state / "state.json").write_text("{")
-
-    assert [line.state for line in host.kept_state(facts)] == ["warn"]
 
 
 def test_the_compose_plugin_must_be_there_and_new_enough(tmp_path: Path) -> None:
@@ -398,38 +362,6 @@ def test_old_scripts_and_a_left_over_env_file_are_told(tmp_path: Path) -> None:
     assert [line.state for line in lines] == ["warn", "warn"]
     assert "init.sh" in lines[0].why
     assert "bypasses the agent's lock" in lines[0].why
-
-
-COMPOSE = b"""
-x-image: &image {image: "${ECR_REGISTRY}/app:${ECR_TAG}"}
-services:
-  api: {<<: *image}
-  otel: {image: "otel/collector:${OTEL_TAG:-0.98}"}
-  tools: {image: tools, profiles: [debug]}
-  own: {build: ., image: own}
-  odd: {image: "x:${NOWHERE}"}
-  worse: {image: "x:${"}
-"""
-
-
-def test_images_are_named_as_compose_would_name_them() -> None:
-    values = {"ECR_REGISTRY": "r.test", "ECR_TAG": "1"}
-
-    assert list(compose_text.images(COMPOSE, values)) == ["r.test/app:1", "otel/collector:0.98", "", ""]
-    assert "tools" in list(compose_text.images(COMPOSE, {**values, "COMPOSE_PROFILES": "a,debug"}))
-
-
-def test_a_compose_file_that_is_no_yaml_is_an_error_that_does_not_quote_it() -> None:
-    with pytest.raises(ComposeFileError) as caught:
-        list(compose_text.images(b"a: 'geheim123\n", {}))
-
-    assert "geheim123" not in str(caught.value)
-
-
-def test_a_compose_file_that_is_nested_too_deep_is_an_error_that_names_the_line() -> None:
-    # PyYAML alone ends the process at this.
-    with pytest.raises(ComposeFileError, match="line 2: nested too deep"):
-        list(compose_text.images(b"services:\n" + b"- " * 200_000, {}))
 
 
 def test_without_a_bootstrap_file_everything_else_waits_for_it(

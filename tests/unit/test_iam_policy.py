@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent import compose_file
 from agent.cli.main import main
+from agent.compose_file import ComposeFile
 from agent.doctor.policy import Role, notes, partition_of, policy
 from agent.doctor.rights import RIGHTS
 from agent.errors import UsageError
+from agent.steps import project
 from agent.variables import manifest
 from tests.unit.test_bootstrap import GOOD, loaded, written
 
@@ -27,12 +31,20 @@ variables:
 """
 
 
+def composed(folder: Path, text: bytes, **others: str) -> ComposeFile:
+    """The project that lies in `folder`, which gets these files."""
+    (folder / "compose.yaml").write_bytes(text)
+    for name, content in others.items():
+        (folder / f"{name}.yaml").write_text(content)
+    return compose_file.read(project.find(folder, str(folder)), lambda path: path.name)
+
+
 def role(tmp_path: Path, text: str = MANIFEST, compose: bytes = COMPOSE, **changes: str | None) -> Role:
     bootstrap = loaded(tmp_path, **{"CONFIG_SLUG": "acme", "DB_ARN": SECRET, **changes})
     return Role(
         bootstrap=bootstrap,
         manifest=manifest.parse(text.encode(), "vars.yaml", known=bootstrap.variables),
-        compose=compose,
+        compose=composed(tmp_path, compose),
     )
 
 
@@ -168,3 +180,66 @@ def test_a_partial_arn_whose_name_ends_in_a_word_of_six_letters_stands_for_both(
         arn,
         f"{arn}-??????",
     ]
+
+
+def repositories(made: Role) -> list[str]:
+    found = statements(made).get("ecr:BatchGetImage", {"Resource": []})["Resource"]
+    return [text.partition("repository/")[2] for text in found]
+
+
+def test_images_of_included_extended_and_override_files_are_allowed(tmp_path: Path) -> None:
+    text = b"""
+    include: [otel.yaml]
+    services:
+      api: {image: '${ECR_REGISTRY}/app:1'}
+      job: {extends: {file: base.yaml, service: job}}
+    """
+    made = role(tmp_path)
+    files = {
+        "otel": "services: {otel: {image: '${ECR_REGISTRY}/otel:1'}}",
+        "base": "services: {job: {image: '${ECR_REGISTRY}/job:1'}}",
+        "compose.override": "services: {api: {image: '${ECR_REGISTRY}/app-slim:1'}}",
+    }
+
+    made = dataclasses.replace(made, compose=composed(tmp_path, text, **files))
+
+    assert repositories(made) == ["app-slim", "job", "otel"]
+    assert not [note for note in notes(made) if "repository" in note]
+
+
+@pytest.mark.parametrize(
+    ("text", "resources", "note"),
+    [
+        ("services: {x: {image: '${ECR_REGISTRY}/${A}:1'}}", ["*"], "${ECR_REGISTRY}/${A}:1 (x): not known here: A"),
+        ("services: {x: {image: '${ECR_REGISTRY}/team/app${A:+-slim}:1'}}", ["team/app*"], "not known here: A"),
+        ("services: {x: {image: '${A}/app:1'}}", ["*"], "not known here: A"),
+        ("services: {x: {extends: {file: '${A}.yaml', service: x}}}", ["*"], "the image of x: it extends"),
+        ("{include: ['${A}.yaml'], services: {x: {image: a}}}", ["*"], "compose.yaml:1:12: what is included is named"),
+        ("{include: [no.yaml], services: {x: {image: a}}}", ["*"], "compose.yaml:1:12: the file that is included is"),
+        ("services: {x: {image: '${A:?}${ECR_REGISTRY:+}${'}}", ["*"], "Compose refuses it"),
+        ("services: {x: {image: '${ECR_REGISTRY}/app:${A}'}}", ["app"], ""),
+        ("services: {x: {image: '${NOBODY}/app:1'}}", [], "${NOBODY}/app:1 (x): no value: NOBODY"),
+    ],
+)
+def test_an_image_that_the_files_do_not_tell_is_allowed_by_a_star_and_named(
+    tmp_path: Path, text: str, resources: list[str], note: str
+) -> None:
+    made = role(tmp_path, compose=text.encode())
+
+    assert repositories(made) == resources
+    told = [line for line in notes(made) if not line.startswith("values under")]
+    assert any(note in line for line in told) if note else told == []
+
+
+def test_a_compose_file_that_cannot_be_read_makes_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap = written(tmp_path, {"DB_ARN": SECRET})
+    (tmp_path / "vars.yaml").write_text(MANIFEST)
+    (tmp_path / "compose.yaml").write_text("services: 'geheim123\n")
+    files = ["--bootstrap", str(bootstrap), "--manifest", str(tmp_path / "vars.yaml")]
+
+    assert main(["doctor", "--iam-policy", *files]) == 65
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "compose.yaml:" in shown.err
+    assert "geheim123" not in shown.err
