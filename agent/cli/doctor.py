@@ -12,9 +12,10 @@ from agent import compose_file
 from agent.cli.terminal import SteadyStream, Surroundings
 from agent.compose_file import ComposeFile
 from agent.doctor import policy, report
-from agent.doctor.examine import SECONDS, examine
+from agent.doctor.examine import budget, examine
 from agent.doctor.facts import Facts
 from agent.errors import BundleMissing, ComposeFileError
+from agent.host import processes
 from agent.host.clock import Deadline, SystemClock
 from agent.host.command import SystemCommands
 from agent.host.engine import Engine
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     # No roster: nothing is written, and the guardian ends what a killed doctor leaves.
     commands = SystemCommands()
     host = Host(paths=paths, clock=clock, commands=commands, environ=surroundings.environ, uid=os.geteuid())
-    deadline = Deadline.after(clock, SECONDS)
+    deadline = Deadline.after(clock, budget(_age()))
     facts = Facts(
         host=host,
         engine=Engine(host.docker_host, deadline),
@@ -51,6 +52,12 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     show = report.document if arguments.json else report.text
     SteadyStream(surroundings.out).write(show(lines, facts.redactor.clean))
     return report.exit_code(lines)
+
+
+def _age() -> float:
+    """Seconds since this process was started: what loading has taken comes off what the user was promised."""
+    started = processes.start_time(os.getpid())
+    return 0.0 if started is None else (processes.now() - started) / os.sysconf("SC_CLK_TCK")
 
 
 def _iam_policy(arguments: argparse.Namespace, surroundings: Surroundings, facts: Facts) -> int:

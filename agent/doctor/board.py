@@ -13,6 +13,8 @@ from agent.host.side_by_side import SideBySide, within
 
 _DENIED = "Permission denied"
 _SLOW = "see what does not answer: routes, security groups, DNS, the proxy; for the host itself: its disks and load"
+# For those that are at work at the deadline, to say so themselves: what hangs is a fault, what never began is not.
+_LAST_WORDS_SECONDS = 0.25
 _FILES = "see `dmesg` and `mount`, and who may read the path"
 
 Work = Callable[[Deadline], Iterable[Line]]
@@ -22,7 +24,8 @@ Work = Callable[[Deadline], Iterable[Line]]
 class Check:
     """One precondition. `work` gets its deadline, and may raise an `AgentError` for a fault.
 
-    It runs when all of `needs` are well and all of `after` have ended, and has `seconds` for itself.
+    It runs when all of `needs` are well and all of `after` have ended, and has `seconds` for itself; `slow` is what to
+    do when they are not enough.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Check:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     seconds: float = 3.0
+    slow: str = _SLOW
 
 
 class Board:
@@ -52,13 +56,14 @@ class Board:
         ]
         with self._group.changed:
             self._group.changed.wait_for(
-                lambda: all(job.done for job in jobs) or any(job.error for job in jobs), self._deadline.left()
+                lambda: all(job.done for job in jobs) or any(job.error for job in jobs),
+                self._deadline.left() + _LAST_WORDS_SECONDS,
             )
             ended = dict(self._lines)
         for job in jobs:
             if job.error is not None:
                 raise job.error
-        late = (skip("not looked at in time", _SLOW),)
+        late = (skip("not looked at in time: what it waits for has taken too long"),)
         lines = ((check, line) for check in self._checks for line in ended.get(check.name, late))
         return [replace(line, check=check.name) for check, line in lines]
 
@@ -80,9 +85,9 @@ class Board:
     def _run(self, check: Check) -> tuple[Line, ...]:
         deadline = self._deadline.share(check.seconds)
         try:
-            return within(deadline, check.name, lambda: tuple(check.work(deadline)))
+            return within(deadline, f"looking at {check.name}", lambda: tuple(check.work(deadline)))
         except DeadlineExceeded as error:
-            return (fail(DeadlineExceeded(error.doing, error.cause, _SLOW)),)
+            return (fail(DeadlineExceeded(error.doing, error.cause, check.slow)),)
         except OSError as error:
             # Of a check that reads the host's files itself.
             return self._failed(HostError(f"looking at {check.name}", error.strerror or str(error), _FILES))

@@ -11,12 +11,19 @@ from agent.doctor.facts import Facts
 from agent.doctor.line import Line
 from agent.host.clock import Deadline
 
-# For the whole examination: what is not known by then says so.
-SECONDS = 8.0
+# From the process's start to the last answer: what is not known by then says so. A host that loads Python for longer
+# than the rest still gets the least.
+SECONDS, LEAST_SECONDS = 7.75, 5.0
 # Two tries of a hasty session, with the pause between them.
 _CALL_SECONDS = 3.45
+_HANGS = "it hangs: `journalctl -u docker`, the host's disks and load; then `systemctl restart docker`"
 # Whose answers tell the time.
 _ANSWERED = ("identity", "credentials", "bundle", "parameters", "secrets", "registry", "images")
+
+
+def budget(age: float) -> float:
+    """What a process that is `age` seconds old has for the examination."""
+    return max(LEAST_SECONDS, SECONDS - age)
 
 
 def examine(facts: Facts, deadline: Deadline) -> list[Line]:
@@ -41,11 +48,12 @@ def checks(facts: Facts) -> list[Check]:
         Check(name="file systems", work=plain(host.file_systems), after=("engine",)),
         Check(name="state", work=plain(runs.kept_state), after=("lock",)),
         Check(name="daemon.json", work=plain(engine.settings)),
-        Check(name="engine", work=timed(engine.engine)),
+        Check(name="engine", work=timed(engine.engine), slow=_HANGS),
         Check(name="compose plugin", work=timed(engine.compose_plugin)),
         Check(name="clock", work=plain(host.clock), needs=boot, after=_ANSWERED),
-        Check(name="proxy", work=timed(network.proxy), needs=boot),
-        Check(name="DNS", work=timed(network.names), needs=boot),
+        Check(name="endpoints", work=plain(network.endpoints), needs=boot, seconds=SECONDS),
+        Check(name="proxy", work=timed(network.proxy), needs=("endpoints",)),
+        Check(name="DNS", work=timed(network.names), needs=("endpoints",)),
         Check(name="metadata", work=timed(identity.metadata), needs=boot),
         Check(name="identity", work=timed(identity.who), needs=("metadata",)),
         Check(name="credentials", work=plain(identity.known), needs=("DNS", "proxy", "identity"), seconds=call),

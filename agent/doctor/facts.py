@@ -43,6 +43,7 @@ class Facts:
     manifest_file: Path | None = None
     at_work: bool = False
     bootstrap: Bootstrap = field(init=False)
+    hosts: Mapping[str, str] = field(init=False)
     imds: Imds | None = None
     identity: Identity = field(init=False)
     session: AwsSession = field(init=False)

@@ -42,6 +42,12 @@ def hosts(facts: Facts) -> dict[str, str]:
     return {service: name for service, name in names.items() if name}
 
 
+def endpoints(facts: Facts) -> Iterator[Line]:
+    """Whom a run asks. A check of its own, since loading the SDK takes a slow host seconds, which are no network's."""
+    facts.hosts = hosts(facts)
+    yield ok(", ".join(dict.fromkeys(facts.hosts.values())))
+
+
 def proxy(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     """The proxy takes connections."""
     proxies = facts.proxies
@@ -49,7 +55,7 @@ def proxy(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     if not urls:
         yield ok("none is set")
         return
-    used = any(proxies.for_host(name, 443, tls=True) for name in hosts(facts).values())
+    used = any(proxies.for_host(name, 443, tls=True) for name in facts.hosts.values())
     for text in urls:
         where = urllib.parse.urlsplit(proxy_url.normal(text))
         host, port = where.hostname or "", where.port or (443 if where.scheme == "https" else 80)
@@ -76,7 +82,7 @@ def connect(host: str, port: int, deadline: Deadline) -> str:
 def names(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     """The names that are asked for without a proxy resolve."""
     proxies = facts.proxies
-    direct = {service: name for service, name in hosts(facts).items() if proxies.for_host(name, 443, tls=True) is None}
+    direct = {service: name for service, name in facts.hosts.items() if proxies.for_host(name, 443, tls=True) is None}
     if not direct:
         yield ok("left to the proxy")
         return

@@ -42,8 +42,10 @@ def _rows(lines: Sequence[Line]) -> Iterator[str]:
         if line.fix:
             yield f"{indent}fix: {line.fix}"
     counts = {state: sum(line.state == state for line in lines) for state in _WORDS}
+    faults = [line.check for line in lines if line.state == "fail"]
+    begin = f" (begin with: {faults[0]})" if len(faults) > 1 else ""
     yield (
-        f"{amount(counts['fail'], 'fault')}, {amount(counts['warn'], 'warning')}, {counts['ok']} ok,"
+        f"{amount(counts['fail'], 'fault')}{begin}, {amount(counts['warn'], 'warning')}, {counts['ok']} ok,"
         f" {counts['skip']} not looked at"
     )
 

@@ -115,6 +115,16 @@ def _broken_manifest(lab: Lab) -> None:
     lab.world.put_file("api/vars.yaml", "service: api\nvariables:\n- {required: true}\n")
 
 
+def _refused_compose_file(lab: Lab) -> None:
+    lab.world.put_file("api/docker-compose.override.yaml", "services: {telapi: {image: 'x:${'}}\n")
+
+
+def _missing_in_an_include(lab: Lab) -> None:
+    text = (BUNDLE / "api/docker-compose.yaml").read_text()
+    lab.world.put_file("api/docker-compose.yaml", f"include: [../common/otel.yaml]\n{text}")
+    lab.world.put_file("common/otel.yaml", "services: {otel: {image: '${ECR_REGISTRY}/otel:${OTEL_TAG:-7}'}}\n")
+
+
 def _unmounted(lab: Lab) -> None:
     text = (BUNDLE / "api/vars.yaml").read_text()
     lab.world.put_file("api/vars.yaml", text + "\nmounts: [{path: /mnt/data}]\n")
@@ -162,6 +172,8 @@ WORLDS = [
     World("external-denied", _external_denied, 77, "secrets", ("secretsmanager:GetSecretValue", "rds!cluster")),
     World("token-denied", _without("ecr:GetAuthorizationToken"), 77, "registry", ("ecr:GetAuthorizationToken",)),
     World("image-missing", _bootstrap(ECR_TAG="9.9.9"), 65, "images", ("app:9.9.9", "no such image")),
+    World("image-missing-in-an-include", _missing_in_an_include, 65, "images", ("otel:7", "no such image")),
+    World("refused-compose-file", _refused_compose_file, 65, "compose files", ("api/docker-compose.override.yaml:1:",)),
     World("token-refused", lambda lab: lab.registry.set_password("another"), 77, "images", ("401",)),
     World("registry-down", lambda lab: lab.registry.stop(), 69, "images", ("refused",)),
     World("engine-down", lambda lab: lab.engine.stop(), 69, "engine", ("docker.sock",)),

@@ -13,7 +13,7 @@ import pytest
 from agent.cli.main import main
 from agent.doctor import engine, host, identity, network, project, report
 from agent.doctor.board import Board, Check
-from agent.doctor.examine import checks
+from agent.doctor.examine import budget, checks
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, skip, warn
 from agent.errors import AccessDenied, AwsError, BootstrapError, BundleMissing, EngineError, HostError
@@ -25,8 +25,9 @@ from agent.secret import Redactor, Secret
 from agent.steps import bootstrap
 from agent.variables import manifest
 from agent.variables.resolution import Resolution
-from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, refusing_address, silent_server
+from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, Loopback, Reply, refusing_address, silent_server
 from tests.unit.test_bootstrap import GOOD, written
+from tests.unit.test_chain import KEYS, ROLE, Sts
 
 MANIFEST = b"""
 service: api
@@ -105,12 +106,14 @@ def test_a_check_that_hangs_is_told_and_the_others_go_on() -> None:
         forever.wait(20)
         return ()
 
-    lines = examined(Check(name="slow", work=hang, seconds=0.1), Check(name="quick", work=gives(ok(""))), seconds=5)
+    hung = Check(name="slow", work=hang, seconds=0.1, slow="wake it")
+    lines = examined(hung, Check(name="quick", work=gives(ok(""))), seconds=5)
 
     forever.set()
     assert [line.state for line in lines] == ["fail", "ok"]
     assert lines[0].exit_code == 69
     assert "not done within" in lines[0].why
+    assert lines[0].fix == "wake it"
 
 
 def test_at_the_deadline_it_ends_whatever_is_still_at_work() -> None:
@@ -126,8 +129,9 @@ def test_at_the_deadline_it_ends_whatever_is_still_at_work() -> None:
 
     forever.set()
     assert [line.check for line in lines] == ["slow 0", "slow 1", "slow 2"]
-    assert {line.state for line in lines} <= {"fail", "skip"}
-    assert lines[-1].why == "not looked at in time"
+    # What hung is a fault; what waited for it is not.
+    assert [line.state for line in lines] == ["fail", "skip", "skip"]
+    assert lines[-1].why.startswith("not looked at in time")
 
 
 def test_a_bug_is_not_taken_for_a_finding() -> None:
@@ -150,6 +154,10 @@ def test_every_check_builds_on_checks_that_there_are_and_on_no_circle(tmp_path: 
         settled |= ready
 
     assert settled == set(made)
+
+
+def test_the_time_that_loading_took_comes_off_the_examination_s() -> None:
+    assert (budget(0.5), budget(2.25), budget(60.0)) == (7.25, 5.5, 5.0)
 
 
 def test_the_exit_code_is_that_of_the_gravest_fault_and_warnings_have_none() -> None:
@@ -178,6 +186,14 @@ def test_the_text_has_a_line_per_finding_with_its_fix_and_no_secret() -> None:
     assert (document["schema"], document["exit_code"]) == (1, 77)
     assert [item["state"] for item in document["findings"]] == ["ok", "warn", "fail"]
     assert "hunter2" not in str(document)
+
+
+def test_of_several_faults_the_sum_names_the_one_to_begin_with() -> None:
+    lines = [replace(line, check=line.why[:1]) for line in (ok("a"), fail(DENIED), fail(HostError("x", "y", "z")))]
+
+    last = report.text(lines, str).splitlines()[-1]
+
+    assert last == "2 faults (begin with: r), 0 warnings, 1 ok, 0 not looked at"
 
 
 def test_a_name_that_is_absent_was_not_written_by_cloud_init(tmp_path: Path) -> None:
@@ -266,6 +282,7 @@ def test_an_engine_without_the_proxy_of_the_bootstrap_file_cannot_pull(tmp_path:
 def test_a_proxy_that_takes_no_connection_is_told_without_its_password(tmp_path: Path) -> None:
     address = refusing_address().removeprefix("http://")
     facts = facts_of(tmp_path, HTTPS_PROXY=f"http://squid:geheim123@{address}")
+    facts.hosts = network.hosts(facts)
 
     [line] = network.proxy(facts, FakeClock().deadline())
 
@@ -277,6 +294,7 @@ def test_a_proxy_that_takes_no_connection_is_told_without_its_password(tmp_path:
 def test_a_proxy_that_takes_connections_is_well(tmp_path: Path) -> None:
     with silent_server() as url:
         facts = facts_of(tmp_path, HTTP_PROXY=url, HTTPS_PROXY=url)
+        facts.hosts = network.hosts(facts)
         [line] = network.proxy(facts, FakeClock().deadline())
 
     assert line.state == "ok"
@@ -284,6 +302,7 @@ def test_a_proxy_that_takes_connections_is_well(tmp_path: Path) -> None:
 
 def test_names_that_the_proxy_resolves_are_not_looked_up_here(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, HTTPS_PROXY="http://10.0.1.5:3128")
+    facts.hosts = network.hosts(facts)
 
     assert [line.why for line in network.names(facts, FakeClock().deadline())] == ["left to the proxy"]
 
@@ -324,6 +343,28 @@ def test_static_keys_off_ec2_leave_the_metadata_service_alone(tmp_path: Path) ->
     assert [line.state for line in lines] == ["ok", "ok"]
     assert "static keys" in lines[1].why
     assert [line.state for line in identity.hop_limit(facts)] == ["ok"]
+
+
+def test_a_web_identity_is_used_as_a_run_uses_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("the-web-identity")
+    given = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"), "AWS_ROLE_ARN": ROLE}
+    with Loopback(Sts()) as server:
+        facts = facts_of(tmp_path, AWS_ENDPOINT_URL_STS=server.url)
+        facts.host = replace(facts.host, environ=given)
+        lines = [*identity.metadata(facts, FakeClock().deadline()), *identity.who(facts, FakeClock().deadline())]
+
+    assert [line.state for line in lines] == ["ok", "ok"]
+    assert lines[0].why == f"not needed: web identity, role {ROLE}"
+    assert lines[1].why == f"web identity, role {ROLE} (account 123456789012)"
+
+
+def test_a_container_s_credentials_are_used_as_a_run_uses_them(tmp_path: Path) -> None:
+    with Loopback(lambda _: Reply(body=json.dumps(KEYS).encode())) as server:
+        facts = facts_of(tmp_path, AWS_CONTAINER_CREDENTIALS_FULL_URI=server.url)
+        lines = [*identity.metadata(facts, FakeClock().deadline()), *identity.who(facts, FakeClock().deadline())]
+
+    assert lines[0].why.startswith("not needed: container credentials")
+    assert facts.identity.text.startswith("container credentials")
 
 
 def blank_facts(tmp_path: Path, environment: dict[str, str]) -> Facts:
