@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.lab.aws import Fault
-from tests.lab.aws_model import BUCKET
 from tests.lab.lab import Lab
 from tests.lab.world import BUNDLE, PARAMETERS, canaries
 from tests.lab_tests.test_resolution_denied import NOT_AUTHORIZED, SECRETS_ARN, without, without_resource
@@ -369,4 +368,5 @@ def test_calls_that_never_answer_do_not_hold_it_up(instance: Lab) -> None:
     done = examine(instance)
 
     assert done.returncode == 69, done.stdout
-    assert BUCKET in done.stdout
+    # On a slow host the examination's own end comes before that of the call.
+    assert "FAIL  bundle" in done.stdout
