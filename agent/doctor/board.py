@@ -13,8 +13,6 @@ from agent.host.side_by_side import SideBySide, within
 
 _DENIED = "Permission denied"
 _SLOW = "see what does not answer: routes, security groups, DNS, the proxy; for the host itself: its disks and load"
-# For those that are at work at the deadline, to say so themselves: what hangs is a fault, what never began is not.
-_LAST_WORDS_SECONDS = 0.25
 _FILES = "see `dmesg` and `mount`, and who may read the path"
 
 Work = Callable[[Deadline], Iterable[Line]]
@@ -45,6 +43,7 @@ class Board:
         self._root = root
         self._group = SideBySide(deadline)
         self._lines: dict[str, tuple[Line, ...]] = {}
+        self._begun: set[str] = set()
         # Which check is at the bottom of it that a check is not well: itself, or one that it needs.
         self._roots: dict[str, str] = {}
 
@@ -57,14 +56,16 @@ class Board:
         with self._group.changed:
             self._group.changed.wait_for(
                 lambda: all(job.done for job in jobs) or any(job.error for job in jobs),
-                self._deadline.left() + _LAST_WORDS_SECONDS,
+                self._deadline.left(),
             )
-            ended = dict(self._lines)
+            ended, begun = dict(self._lines), set(self._begun)
         for job in jobs:
             if job.error is not None:
                 raise job.error
-        late = (skip("not looked at in time: what it waits for has taken too long"),)
-        lines = ((check, line) for check in self._checks for line in ended.get(check.name, late))
+        for check in self._checks:
+            if check.name not in ended:
+                ended[check.name] = (_late(check, begun=check.name in begun),)
+        lines = ((check, line) for check in self._checks for line in ended[check.name])
         return [replace(line, check=check.name) for check, line in lines]
 
     def _settle(self, check: Check) -> None:
@@ -72,7 +73,10 @@ class Board:
         awaited = {*check.needs, *check.after}
         with self._group.changed:
             ready = self._group.changed.wait_for(lambda: awaited <= self._lines.keys(), self._deadline.left())
+            ready = ready and self._deadline.left() > 0
             root = next((self._roots[name] for name in check.needs if name in self._roots), None)
+            if ready and root is None:
+                self._begun.add(check.name)
         if not ready:
             return  # what it builds on is not there; that it was not looked at is told by `examine`
         lines = self._run(check) if root is None else (skip(f"needs {root}"),)
@@ -99,6 +103,13 @@ class Board:
         if not self._root and _refused(error):
             return (skip("needs root", "sudo delphi-agent doctor"),)
         return tuple(fail(part) for part in error.parts())
+
+
+def _late(check: Check, *, begun: bool) -> Line:
+    """At the end of all time: what hangs is a fault, what never began is not."""
+    if begun:
+        return fail(DeadlineExceeded(f"looking at {check.name}", "not done in time", check.slow))
+    return skip("not looked at in time: what it waits for has taken too long")
 
 
 def _refused(error: AgentError) -> bool:
