@@ -112,6 +112,9 @@ def ask(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], 
         answer = http.client.HTTPResponse(stream, method=method)
         answer.begin()
         body = answer.read(_MOST_BYTES)
+        if answer.length and len(body) < _MOST_BYTES:
+            # A read with a bound does not complain of that by itself.
+            raise NoAnswerError(f"its answer breaks off after {len(body)} bytes", 2, _LATER_STEP)
         return Answer(answer.status, body.decode("utf-8", "replace"), _date(answer.headers.get("Date")))
     except TimeoutError as error:
         raise _late(method, seconds, connected=connected) from error

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import shutil
-import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -20,7 +17,16 @@ from agent.errors import AgentError, BootstrapError, ImdsError
 from agent.host.clock import Deadline, SystemClock
 from agent.report.record import Recorder
 from tests.unit import children, fakes
-from tests.unit.fakes import FakeClock, Loopback, Reply, Request, Sayings, refusing_address, silent_server
+from tests.unit.fakes import (
+    FakeClock,
+    Loopback,
+    Reply,
+    Request,
+    Sayings,
+    refusing_address,
+    silent_server,
+    trickling_server,
+)
 
 ROLE = "meta-data/iam/security-credentials/"
 CREDENTIALS = {
@@ -303,26 +309,6 @@ def test_who_waits_for_the_service_says_so() -> None:
 # --- one request
 
 
-@contextlib.contextmanager
-def trickling_server(head: bytes, pause: float = 0.05) -> Iterator[str]:
-    """A server that sends `head` and then a byte now and then, for ever."""
-
-    def serve(listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.sendall(head)
-                    while True:
-                        connection.sendall(b"x")
-                        time.sleep(pause)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize(
     "head",
     [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Endless: ", b""],
@@ -340,6 +326,24 @@ def test_an_answer_that_trickles_ends_with_the_bound_of_its_request(head: bytes)
 def test_an_answer_without_an_end_is_not_read_for_ever() -> None:
     with Loopback(lambda _: Reply(body=b"x" * (3 << 20))) as server:
         assert "no token to the token request" in gave_up(client(server.url)).cause
+
+
+def test_an_answer_that_breaks_off_is_none_and_is_asked_for_again() -> None:
+    service = Service()
+    cut = [Reply(body=b"i-0123", length=19)]
+
+    def answer(request: Request) -> Reply:
+        return service(request) if request.method == "PUT" or not cut else cut.pop()
+
+    with Loopback(answer) as loopback:
+        assert client(loopback.url).get("meta-data/instance-id", soon()) == "i-0123456789abcdef0"
+
+
+def test_an_answer_that_always_breaks_off_is_told() -> None:
+    with Loopback(lambda _: Reply(body=b"half a to", length=56)) as loopback, pytest.raises(ImdsError) as caught:
+        client(loopback.url).wait(soon(0.5))
+
+    assert "its answer breaks off after 9 bytes" in caught.value.cause
 
 
 def test_what_speaks_no_http_is_told() -> None:
