@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from agent.errors import EngineError
+from agent.errors import DeadlineExceeded, EngineError
 from agent.host import retry
+from agent.host.bounded import Bounded
 from agent.host.clock import Deadline
 from agent.host.engine_answers import ONE_OFF_LABEL, PROJECT_LABEL, Container, Image, container_of, image_of
+from agent.host.side_by_side import within
 
 ANSWER_SECONDS = 30.0
 LAST_SECONDS = 1.0
@@ -23,7 +25,7 @@ class Engine:
     def __init__(self, address: str, deadline: Deadline) -> None:
         self.address = address
         self._deadline = deadline
-        self._api: Any = None
+        self._api: Bounded | None = None
 
     def until(self, deadline: Deadline) -> Engine:
         """The same engine for a piece of work with a deadline of its own."""
@@ -168,16 +170,20 @@ class Engine:
 
     def _client(self) -> Any:  # noqa: ANN401 - the SDK's stubs type half of its calls
         if self._api is None:
-            import docker  # noqa: PLC0415 - 0.1 s that `--help` and `status` need not pay
-
-            # "auto": engines from 29 on refuse old versions, those before 24 do not know new ones.
-            self._api = docker.APIClient(base_url=self.address, version="auto", timeout=int(ANSWER_SECONDS))
-        self._api.timeout = self._patience()
+            self._api = Bounded(within(self._patience(), "reaching the Docker engine", self._connect))
+        self._api.patience = self._patience()
         return self._api
 
-    def _patience(self) -> float:
-        """Seconds to wait for an answer: also after the deadline some, for the evidence of what went wrong."""
-        return min(ANSWER_SECONDS, max(self._deadline.left(), LAST_SECONDS))
+    def _connect(self) -> Any:  # noqa: ANN401 - see _client
+        import docker  # noqa: PLC0415 - 0.1 s that `--help` and `status` need not pay
+
+        # "auto": engines from 29 on refuse old versions, those before 24 do not know new ones.
+        return docker.APIClient(base_url=self.address, version="auto", timeout=int(ANSWER_SECONDS))
+
+    def _patience(self) -> Deadline:
+        """For one answer: also after the deadline some, for the evidence of what went wrong."""
+        seconds = min(ANSWER_SECONDS, max(self._deadline.left(), LAST_SECONDS))
+        return Deadline.after(self._deadline.clock, seconds)
 
     @contextlib.contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
@@ -187,7 +193,12 @@ class Engine:
         try:
             yield
         # The SDK reads the answers itself: one that is nested too deep is as bad as one that is no JSON.
-        except (docker.errors.DockerException, requests.exceptions.RequestException, RecursionError) as error:
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            RecursionError,
+            DeadlineExceeded,
+        ) as error:
             raise EngineError(
                 doing, _root_cause(error), "see why the engine is in trouble: `journalctl -u docker`, `docker info`"
             ) from error
@@ -195,6 +206,8 @@ class Engine:
 
 def _root_cause(error: BaseException) -> str:
     """The system's own words (`Connection refused`), which the SDK wraps three times."""
+    if isinstance(error, DeadlineExceeded):
+        return error.cause.replace("not done", "no whole answer")
     explanation = getattr(error, "explanation", None)
     if explanation:
         return str(explanation)
