@@ -7,6 +7,7 @@ AgentError
 |   +-- ManifestError        vars.yaml
 |   +-- ComposeFileError     the compose file, or none
 |   +-- ImageMissing         an image or tag that the registry does not have
+|   +-- ImageDamaged         an image whose bytes are not those that its digest promises
 +-- UnresolvedError     66   a required variable has no value
 +-- UnreachableError    69   something outside did not answer, or not in time
 |   +-- ImdsError
@@ -96,6 +97,12 @@ class ImageMissing(BundleError):
     """The registry does not have an image or tag that the project names."""
 
     code = "image-missing"
+
+
+class ImageDamaged(BundleError):
+    """What the registry gives for an image stays another thing than its digest promises."""
+
+    code = "image-damaged"
 
 
 class UnresolvedError(AgentError):

@@ -128,6 +128,8 @@ def _outstanding(exceeded: DeadlineExceeded, doing: str, left: Sequence[str]) ->
 
 
 def _last(finished: Finished) -> str:
+    if finished.status < 0:
+        return f"`{finished.command.argv[0]}` was ended by signal {-finished.status}"
     tail = finished.tail(1)
     return _plain(tail[0]) if tail else f"`{finished.command.argv[0]}` exited with {finished.status} and said nothing"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from agent.errors import DeadlineExceeded
 from agent.host import retry
 from agent.host.clock import Deadline
 from agent.report import record
 from agent.report.record import Costs
 from agent.steps import pull_faults
-from agent.steps.pull_faults import PERMANENT, Fault
+from agent.steps.pull_faults import BREAKS, PERMANENT, Fault
 
 # A network that breaks so often is broken; a quota is waited for until the deadline.
 NETWORK_TRIES = 5
@@ -40,6 +41,7 @@ class Rounds:
         self._log_in_again = log_in_again
         self._left = list(images)
         self._breaks = 0
+        self._before = ""
 
     def until(self, deadline: Deadline) -> None:
         """Return when all are there; raise the error for those that are not."""
@@ -52,12 +54,20 @@ class Rounds:
 
     def _round(self) -> None:
         record.progress(waiting_for="")
-        faults = self._with_new_login(self._attempt(self._left))
+        try:
+            faults = self._with_new_login(self._attempt(self._left))
+        except DeadlineExceeded as exceeded:
+            if not self._before:
+                raise
+            # That there was no time left is not why the image is not there.
+            cause = f"{exceeded.cause}; the try before: {self._before}"
+            raise DeadlineExceeded(exceeded.doing, cause, exceeded.next_step) from None
         if not faults:
             return
+        self._before = faults[0].text
         self._left = [fault.image for fault in faults]
         kinds = {fault.kind for fault in faults}
-        self._breaks += "network" in kinds
+        self._breaks += bool(kinds & BREAKS)
         if kinds & PERMANENT or self._breaks >= NETWORK_TRIES:
             raise pull_faults.error(faults)
         raise _Again(faults)

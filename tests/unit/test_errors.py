@@ -17,6 +17,7 @@ TABLE = {
     errors.ManifestError: 65,
     errors.ComposeFileError: 65,
     errors.ImageMissing: 65,
+    errors.ImageDamaged: 65,
     errors.UnresolvedError: 66,
     errors.UnreachableError: 69,
     errors.ImdsError: 69,

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import AccessDenied, AgentError, DeadlineExceeded, HostError, ImageMissing, RegistryError
+from agent.errors import (
+    AccessDenied,
+    AgentError,
+    DeadlineExceeded,
+    EngineError,
+    HostError,
+    ImageDamaged,
+    ImageMissing,
+    RegistryError,
+)
 from agent.host.clock import Deadline
-from agent.host.command import Command, Finished
+from agent.host.command import Command, Commands, Finished
 from agent.report.record import Recorder, Step
 from agent.secret import Secret
 from agent.steps import pull_faults
@@ -39,6 +48,8 @@ DENIED = (
     f"pull access denied for {HOST}/api, repository does not exist or may require 'docker login': denied: User:"
     " arn:aws:sts::1:assumed-role/x is not authorized to perform: ecr:BatchGetImage on resource"
 )
+DAMAGED = f"filesystem layer verification failed for digest sha256:{'0' * 64}"
+UNTRUSTED = 'Get "https://{0}/v2/": x509: certificate signed by unknown authority'
 THROTTLED = "toomanyrequests: Rate exceeded"
 RESET = 'Head "https://{0}": read tcp 10.0.0.1:43464->10.0.0.2:443: read: connection reset by peer'
 
@@ -181,7 +192,36 @@ def test_a_child_that_fails_as_a_whole_is_believed() -> None:
     for _ in range(NETWORK_TRIES):
         pulling.together("api", "Cannot connect to the Docker daemon at unix:///run/docker.sock.", status=1)
 
-    assert "Cannot connect to the Docker daemon" in pulling.fails(RegistryError).cause
+    error = pulling.fails(EngineError)
+    assert "Cannot connect to the Docker daemon" in error.cause
+    assert "journalctl -u docker" in error.next_step
+
+
+def test_a_child_that_a_signal_ended_is_the_host_s_fault_whatever_it_said_last() -> None:
+    pulling = Pulling({API: ["api"]})
+    pulling.together("api", "api Pulling", status=-9)
+    error = pulling.fails(HostError)
+
+    assert error.cause == f"{API}: `docker` was ended by signal 9"
+    assert "out of memory" in error.next_step
+    assert pulling.clock.sleeps == []
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_asked_for_again_a_few_times() -> None:
+    pulling = Pulling({API: ["api"]})
+    for _ in range(NETWORK_TRIES):
+        pulling.together("api", f"api Error {DAMAGED}")
+
+    assert pulling.fails(ImageDamaged).cause == f"{API}: {DAMAGED}"
+    assert len(pulling.clock.sleeps) == NETWORK_TRIES - 1
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once_with_what_to_do() -> None:
+    pulling = Pulling({API: ["api"]})
+    pulling.together("api", f"api Error {UNTRUSTED}")
+
+    assert "its authority" in pulling.fails(RegistryError).next_step
+    assert pulling.clock.sleeps == []
 
 
 def test_faults_of_several_kinds_are_told_with_the_gravest_first_and_a_line_for_each() -> None:
@@ -299,6 +339,33 @@ class Endless:
                 on_line(line)
         self._clock.advance(deadline.left())
         raise deadline.exceeded(f"running `{command}`", "af900da023dd Retrying in 25 seconds")
+
+
+class InTurn:
+    """Each run by the next of those given."""
+
+    def __init__(self, *runners: Commands) -> None:
+        self._runners = list(runners)
+
+    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
+        return self._runners.pop(0).run(command, deadline, on_line=on_line)
+
+
+def test_a_deadline_in_the_middle_of_another_try_is_told_with_why_there_had_to_be_one() -> None:
+    pulling = Pulling({API: ["api"]})
+    pulling.together("api", f"api Error {RESET}")
+    with pytest.raises(DeadlineExceeded) as caught:
+        pull(
+            PROJECT,
+            InTurn(pulling.commands, Endless(pulling.clock)),
+            pulling.clock.deadline(60),
+            {API: ["api"]},
+            log_in_again=lambda: None,
+            tell=lambda _: None,
+        )
+
+    assert "not done within 60 s" in caught.value.cause
+    assert f"the try before: {API}: {RESET}" in caught.value.cause
 
 
 def test_a_pull_that_takes_too_long_is_told_with_what_is_outstanding_and_without_the_staged_folder() -> None:
