@@ -49,6 +49,10 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
             raise _failed_up(run, model, restarts, [str(error)]) from error
         if not finished.ok:
             raise _failed_up(run, model, restarts, finished.tail())
+        if compose.left_undone(seen.plan, finished):
+            # What is healthy then is the release before.
+            said = "`docker compose up` exited with 0 and names no container, though some were to be changed"
+            raise _failed_up(run, model, restarts, [said])
         actions = compose.actions_of(finished)
         step.detail = amount(len(actions), "container")
     health = see_healthy(run, model, restarts, probes.limits(checks))

@@ -99,7 +99,7 @@ def plan_of(run: Run, opened: Project, model: Model, *, recreate: bool = False) 
         files.make_folder(path.parent, 0o700)
         files.write(path, stand_ins, 0o600, durable=False)
         opened = replace(opened, files=(*opened.files, path))
-    return compose.plan(opened, run.host.commands, run.deadline, recreate=recreate)
+    return compose.plan(opened, model, run.host.commands, run.deadline, recreate=recreate)
 
 
 def label(

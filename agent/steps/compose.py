@@ -108,12 +108,21 @@ def stand_ins(model: Model) -> bytes | None:
     return "".join(lines).encode() or None
 
 
-def plan(project: Project, commands: Commands, deadline: Deadline, *, recreate: bool) -> Plan:
+def plan(project: Project, model: Model, commands: Commands, deadline: Deadline, *, recreate: bool) -> Plan:
     """What `up` would do now, by Compose's own dry run (its hashes cannot be compared from outside)."""
+    doing = f"asking Compose what it would do in {project.shown}"
     finished = commands.run(project.dry_run(recreate=recreate), deadline)
     if not finished.ok:
-        raise _refused(f"asking Compose what it would do in {project.shown}", project, finished)
-    return Plan(_actions(finished.err.decode("utf-8", "replace").splitlines()))
+        raise _refused(doing, project, finished)
+    actions = _actions(finished.err.decode("utf-8", "replace").splitlines())
+    if not actions and any(item.replicas for item in model.services):
+        # It names containers that stay as they are too: silence is no answer, least of all "nothing to do".
+        raise HostError(
+            doing,
+            "it names no container, not even one that stays as it is",
+            "see that the Compose plugin is version 2 or later: `docker compose version`",
+        )
+    return Plan(actions)
 
 
 def up(
@@ -152,6 +161,11 @@ def _actions(lines: Sequence[str]) -> dict[str, str]:
 def actions_of(finished: Finished) -> dict[str, str]:
     """What `up` did, by container name."""
     return _actions(finished.err.decode("utf-8", "replace").splitlines())
+
+
+def left_undone(plan: Plan, finished: Finished) -> bool:
+    """Whether `up` names no container though something was to change: then the containers are those of before."""
+    return bool(plan.changes) and not actions_of(finished)
 
 
 def _last(finished: Finished) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ComposeFileError, HostError
-from agent.host.command import Command
+from agent.host.command import Command, Finished
 from agent.secret import Secret
 from agent.steps import compose
 from agent.steps.compose import Model, Plan
@@ -357,7 +357,7 @@ def test_a_plan_comes_from_a_dry_run() -> None:
     commands = FakeCommands()
     commands.expect(*PROJECT.dry_run(recreate=True).argv, err=f"{DRY} Container api-a-1  Recreate\n".encode())
 
-    assert compose.plan(PROJECT, commands, FakeClock().deadline(), recreate=True).changes == {"api-a-1": "recreated"}
+    assert planned(commands, recreate=True).changes == {"api-a-1": "recreated"}
 
 
 def test_a_dry_run_that_fails_is_an_error_of_the_compose_file() -> None:
@@ -365,7 +365,40 @@ def test_a_dry_run_that_fails_is_an_error_of_the_compose_file() -> None:
     commands.expect(*PROJECT.dry_run(recreate=False).argv, status=1, err=b"no such network\n")
 
     with pytest.raises(ComposeFileError, match="no such network"):
-        compose.plan(PROJECT, commands, FakeClock().deadline(), recreate=False)
+        planned(commands)
+
+
+@pytest.mark.parametrize("said", [b"", b'{"\n', b" Network api_default  Created\n"])
+def test_a_dry_run_that_names_no_container_is_not_taken_for_nothing_to_do(said: bytes) -> None:
+    commands = FakeCommands()
+    commands.expect(*PROJECT.dry_run(recreate=False).argv, err=said)
+
+    with pytest.raises(HostError, match="it names no container"):
+        planned(commands)
+
+
+def test_a_project_without_a_single_container_is_none_to_be_named() -> None:
+    commands = FakeCommands()
+    commands.expect(*PROJECT.dry_run(recreate=False).argv)
+
+    assert planned(commands, replicas=0).actions == {}
+
+
+def planned(commands: FakeCommands, *, replicas: int = 1, recreate: bool = False) -> Plan:
+    model = Model(name="api", services=(Service(name="a", image="i", replicas=replicas, mounts=()),), warnings=())
+    return compose.plan(PROJECT, model, commands, FakeClock().deadline(), recreate=recreate)
+
+
+def test_an_up_that_names_no_container_has_not_done_what_was_planned() -> None:
+    silent, talking = (
+        Finished(PROJECT.up(recreate=False, pull=False), 0, b"", said)
+        for said in (b"{", b" Container api-a-1  Started\n")
+    )
+    changes, none = Plan({"api-a-1": "recreated"}), Plan({"api-a-1": "unchanged"})
+
+    assert compose.left_undone(changes, silent)
+    assert not compose.left_undone(changes, talking)
+    assert not compose.left_undone(none, silent)
 
 
 def test_up_is_left_to_its_caller_to_judge() -> None:
