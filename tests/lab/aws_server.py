@@ -12,7 +12,6 @@ import dataclasses
 import json
 import re
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -22,7 +21,8 @@ from tests.lab.aws_errors import error_reply
 from tests.lab.aws_model import CONTROL_SOCKET, OTHER_REGION, SERVER_ADDRESS, Call, Fault, Json
 from tests.lab.aws_policy import Policy, denied
 from tests.lab.aws_requests import ApiCall, identify
-from tests.lab.http_door import Reply, Request, listen, serve
+from tests.lab.http_door import Reply, Request, corrupted, cut_short, listen, serve
+from tests.lab.tls import server_context
 
 HANG_SECONDS = 600
 
@@ -113,15 +113,12 @@ class Front:
 def _damaged(reply: Reply, fault: Fault) -> Reply:
     half = len(reply.body) // 2
     if fault.kind == "truncate":
-        return dataclasses.replace(reply, stop_after=half)
+        return cut_short(reply)
     if fault.kind == "short":
         return dataclasses.replace(reply, body=reply.body[:half])
     if fault.kind == "trickle":
         return dataclasses.replace(reply, pause=0.5)
-    if fault.kind == "corrupt" and reply.body:
-        changed = bytes([reply.body[half] ^ 1])
-        return dataclasses.replace(reply, body=reply.body[:half] + changed + reply.body[half + 1 :])
-    return reply
+    return corrupted(reply) if fault.kind == "corrupt" else reply
 
 
 class Control:
@@ -164,11 +161,9 @@ class Control:
 
 def main() -> None:
     certificate, key = sys.argv[1:]
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
     front = Front()
     public = listen(SERVER_ADDRESS, 443)
-    threading.Thread(target=serve, args=(public, front.respond, tls), daemon=True).start()
+    threading.Thread(target=serve, args=(public, front.respond, server_context(certificate, key)), daemon=True).start()
     control = socket.socket(socket.AF_UNIX)
     # The socket appears when all is ready: the test process waits for it.
     control.bind(CONTROL_SOCKET)

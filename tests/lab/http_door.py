@@ -55,6 +55,20 @@ class Reply:
     """Send nothing at all: reset the connection."""
     pause: float = 0.0
     """Seconds between two bytes of the body: a trickle."""
+    pausing: Callable[[], bool] = lambda: True
+    """Asked between two bytes; once it says no, the connection is cut."""
+
+
+def cut_short(reply: Reply) -> Reply:
+    """The same answer, broken off in the middle of its body."""
+    return dataclasses.replace(reply, stop_after=len(reply.body) // 2)
+
+
+def corrupted(reply: Reply) -> Reply:
+    """The same answer with another byte in the middle of its body."""
+    half = len(reply.body) // 2
+    changed = bytes(byte ^ 1 for byte in reply.body[half : half + 1])
+    return dataclasses.replace(reply, body=reply.body[:half] + changed + reply.body[half + 1 :])
 
 
 Respond = Callable[[Request], Reply]
@@ -124,17 +138,21 @@ class _Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else reply.body[: reply.stop_after]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         if reply.pause:
-            self._trickle(head, body, reply.pause)
+            self._trickle(head, body, reply)
         else:
             self.wfile.write(head + body)
         if reply.stop_after is not None:
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
 
-    def _trickle(self, head: bytes, body: bytes, pause: float) -> None:
+    def _trickle(self, head: bytes, body: bytes, reply: Reply) -> None:
         self.wfile.write(head)
         for place in range(len(body)):
-            time.sleep(pause)
+            time.sleep(reply.pause)
+            if not reply.pausing():
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
             self.wfile.write(body[place : place + 1])
 
     def log_message(self, *_: object) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import itertools
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from tests.lab.aws_model import ACCOUNT, REGION
 from tests.lab.host import CHECKOUT
@@ -19,6 +20,8 @@ PRIVATE_IP = "10.77.0.10"
 ROLE = "lab-role"
 ROLE_SECRET_KEY = "CANARYroleSecretAccessKey4xQ7"
 ROLE_SESSION_TOKEN = "CANARYroleSessionToken9vT2"
+
+FaultKind = Literal["status", "reset", "hang", "trickle", "truncate"]
 
 _STATE = "/.lab/imds/state.json"
 _LOG = "/.lab/imds/requests.jsonl"
@@ -44,6 +47,7 @@ class Imds:
         self._machine = machine
         self._process: Running | None = None
         self._state: dict[str, Any] = {}
+        self._numbers = itertools.count(1)
 
     def prepare(self) -> None:
         self._machine.path("/.lab/imds").mkdir()
@@ -53,7 +57,7 @@ class Imds:
         """The default world, no faults, an empty log; tokens given before are void. Running or not stays as it is."""
         generation = self._state.get("generation", 0) + 1
         state = {"mode": "ok", "hop_limit": 1, "generation": generation, "token_epoch": generation}
-        self._write(state | {"world": default_world()})
+        self._write(state | {"world": default_world(), "faults": []})
         self._machine.path(_LOG).write_text("")
 
     def start(self) -> None:
@@ -100,6 +104,16 @@ class Imds:
         if mode.partition(":")[0] not in ("ok", "hang", "trickle", "forbidden", "unavailable"):
             raise ValueError(mode)
         self._write({**self._state, "mode": mode, "generation": self._state["generation"] + 1})
+
+    def add_fault(self, match: str, kind: FaultKind = "status", *, status: int = 500, times: int | None = 1) -> None:
+        """Something goes wrong with the next requests that match, all else is well; the first that matches is used.
+
+        `match` is a regular expression, searched for in "GET /latest/meta-data/instance-id". Kinds: `status` answers
+        with that one; `reset`; `hang` and `trickle` as the modes; `truncate` cuts the answer in the middle of its body.
+        `times` None: all of them, until the next reset().
+        """
+        fault = {"match": match, "kind": kind, "status": status, "times": times, "number": next(self._numbers)}
+        self._write({**self._state, "faults": [*self._state["faults"], fault]})
 
     def clock(self, ahead: float) -> None:
         """How many seconds the service's clock is ahead of the machine's."""

@@ -20,10 +20,11 @@ import socket
 import sys
 import threading
 import time
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
-from tests.lab.http_door import Reply, Request, listen, serve
+from tests.lab.http_door import Reply, Request, cut_short, listen, serve
 
 ADDRESSES = ("169.254.169.254", "fd00:ec2::254")
 SCHEMA_VERSION = re.compile(r"latest|\d{4}-\d\d-\d\d|1\.0")
@@ -37,23 +38,46 @@ class MetadataService:
         """Token -> when it expires (monotonic), and the token epoch in which it was given."""
         self._failed: dict[int, int] = {}
         """Mode generation -> how many requests got 503 in it."""
+        self._used: dict[int, int] = {}
+        """Number of a fault -> how many requests it has hit."""
 
     def respond(self, request: Request) -> Reply:
-        state: dict[str, Any] = json.loads(self._state_file.read_text())
-        while state["mode"] == "hang":
+        state = self._state()
+        fault = self._fault(f"{request.method} {request.path}", state)
+        kind = fault.get("kind", state["mode"])
+        if kind == "hang":
             # Silence, for as long as the test wants it; then the connection ends without an answer.
-            time.sleep(0.05)
-            state = json.loads(self._state_file.read_text())
-            if state["mode"] != "hang":
-                self._log(request, 0)
-                return Reply(0, reset=True)
-        status, body, headers = self._answer(request, state)
+            while (now := self._state())["mode"] == "hang" or fault in now["faults"]:
+                time.sleep(0.05)
+        if kind in {"hang", "reset"}:
+            self._log(request, 0)
+            return Reply(0, reset=True)
+        status, body, headers = self._answer(request, state, fault)
         self._log(request, status)
         date = email.utils.formatdate(time.time() + state.get("clock", 0), usegmt=True)
         headers = [("Content-Type", "text/plain"), ("Date", date), ("Server", "EC2ws"), *headers]
-        return Reply(status, body.encode(), headers, close=True, pause=0.3 if state["mode"] == "trickle" else 0)
+        reply = Reply(status, body.encode(), headers, close=True, pause=0.3 if kind == "trickle" else 0)
+        return cut_short(reply) if kind == "truncate" else reply
 
-    def _answer(self, request: Request, state: dict[str, Any]) -> tuple[int, str, list[tuple[str, str]]]:
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._state_file.read_text())
+        return state
+
+    def _fault(self, asked: str, state: dict[str, Any]) -> dict[str, Any]:
+        """The fault that hits this request; empty when none does."""
+        with self._lock:
+            for fault in state["faults"]:
+                used = self._used.get(fault["number"], 0)
+                if re.search(fault["match"], asked) and (fault["times"] is None or used < fault["times"]):
+                    self._used[fault["number"]] = used + 1
+                    return dict(fault)
+        return {}
+
+    def _answer(
+        self, request: Request, state: dict[str, Any], fault: dict[str, Any]
+    ) -> tuple[int, str, list[tuple[str, str]]]:
+        if fault.get("kind") == "status":
+            return fault["status"], responses[fault["status"]], []
         if self._unavailable(state):
             return 503, "Service Unavailable", []
         if state["mode"] == "forbidden" or "x-forwarded-for" in request.headers:

@@ -27,7 +27,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.machine = Machine()
-        self.pki = Pki()
+        self.pki = Pki(self.machine)
         self.aws = Aws(self.machine)
         self.imds = Imds(self.machine)
         self.registry = Registry(self.machine, self.pki)
@@ -57,7 +57,7 @@ class Lab:
             raise
 
     def _start_servers(self) -> None:
-        self.pki.install(self.machine)
+        self.pki.install()
         # All are started before any is waited for; the slowest (AWS) first.
         self.aws.start()
         self.engine.start()
@@ -87,6 +87,7 @@ class Lab:
         self.engine.reset()
         if not without_containers:
             self._snapshot.restore()
+        self.pki.mend()
         self.registry.reset()
         self.registry.restore(self._tags)
         self.imds.reset()

@@ -15,10 +15,12 @@ import re
 import ssl
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tests.lab.http_door import Reply, Request, listen, serve
+from tests.lab.http_door import Reply, Request, corrupted, cut_short, listen, serve
+from tests.lab.tls import server_context
 
 BACK_PORT = 5443
 # What belongs to one connection and not to the answer; the length is counted anew.
@@ -30,7 +32,9 @@ class RegistryFault:
     """Something that goes wrong with the next requests that match.
 
     `match` is a regular expression, searched for in "METHOD /v2/app/manifests/1.0". With status 0 the connection is
-    reset. `times` None: again and again.
+    reset; with another it is the answer. Kinds other than `answer`: `hang` never answers, `trickle` sends a byte of
+    the true answer every half second (both until the fault is gone), `truncate` cuts it in the middle, `corrupt`
+    changes a byte of it. `times` None: again and again.
     """
 
     match: str
@@ -38,6 +42,7 @@ class RegistryFault:
     code: str = "UNKNOWN"
     message: str = "made up by the lab"
     times: int | None = 1
+    kind: Literal["answer", "hang", "trickle", "truncate", "corrupt"] = "answer"
     number: int = 0
     """Set by the lab: tells two equal faults apart."""
 
@@ -52,17 +57,27 @@ class Door:
 
     def respond(self, request: Request) -> Reply:
         fault = self._fault(f"{request.method} {request.target}")
-        if fault is None:
-            reply = self._forward(request)
-        elif fault.status == 0:
-            reply = Reply(0, reset=True)
-        else:
-            body = {"errors": [{"code": fault.code, "message": fault.message}]}
-            headers = [("Content-Type", "application/json"), ("Docker-Distribution-Api-Version", "registry/2.0")]
-            reply = Reply(fault.status, json.dumps(body).encode(), headers)
+        reply = self._forward(request) if fault is None else self._broken(request, fault)
         with self._lock, self._log_file.open("a") as log:
             log.write(f"{request.method} {request.target} {reply.status}\n")
         return reply
+
+    def _broken(self, request: Request, fault: RegistryFault) -> Reply:
+        while fault.kind == "hang" and self._stands(fault):
+            time.sleep(0.05)
+        if fault.kind == "hang" or (fault.kind, fault.status) == ("answer", 0):
+            return Reply(0, reset=True)
+        if fault.kind != "answer":
+            reply = self._forward(request)
+            if fault.kind == "trickle":
+                return dataclasses.replace(reply, pause=0.5, pausing=lambda: self._stands(fault))
+            return cut_short(reply) if fault.kind == "truncate" else corrupted(reply)
+        body = {"errors": [{"code": fault.code, "message": fault.message}]}
+        headers = [("Content-Type", "application/json"), ("Docker-Distribution-Api-Version", "registry/2.0")]
+        return Reply(fault.status, json.dumps(body).encode(), headers)
+
+    def _stands(self, fault: RegistryFault) -> bool:
+        return any(entry["number"] == fault.number for entry in json.loads(self._state.read_text()))
 
     def _fault(self, asked: str) -> RegistryFault | None:
         entries: list[dict[str, Any]] = json.loads(self._state.read_text())
@@ -93,9 +108,7 @@ class Door:
 
 def main() -> None:
     certificate, key, address, state, log = sys.argv[1:]
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
-    serve(listen(address, 443), Door(address, Path(state), Path(log)).respond, tls)
+    serve(listen(address, 443), Door(address, Path(state), Path(log)).respond, server_context(certificate, key))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import time
 
 import pytest
 
 from tests.lab import world
 from tests.lab.aws import Fault
+from tests.lab.aws_model import REGION, SERVER_ADDRESS
+from tests.lab.imds import INSTANCE_ID
 from tests.lab.lab import Lab
+from tests.lab.network import NamespaceConnection
+from tests.lab.pki import BAD
 from tests.lab_tests.inside import boto3_inside
 
 ASK_SSM = 'show(error_of(client("ssm").get_parameters_by_path, Path="/delphi/prod/api"))'
@@ -133,3 +139,53 @@ show(None)
     first, second = instance.aws.signals()
     assert (first["action"], first["LifecycleActionResult"]) == ("CompleteLifecycleAction", "CONTINUE")
     assert (second["action"], second["Status"]) == ("SignalResource", "SUCCESS")
+
+
+def test_a_certificate_is_bad_in_the_way_that_was_asked_for_and_good_again_afterwards(instance: Lab) -> None:
+    name = f"ssm.{REGION}.amazonaws.com"
+    said = {}
+    for kind in BAD:
+        instance.pki.spoil(name, kind)
+        said[kind] = handshake(instance, name)
+    other = handshake(instance, f"ecr.{REGION}.amazonaws.com")
+    instance.pki.mend()
+
+    assert "issuer certificate" in said["unknown CA"]
+    assert "Hostname mismatch" in said["other name"]
+    assert said["expired"] == "certificate has expired"
+    assert other == handshake(instance, name) == ""
+
+
+def handshake(lab: Lab, name: str) -> str:
+    """What is wrong with the certificate that AWS shows under this name; empty when nothing is."""
+    namespace = str(lab.machine.path("/run/netns/aws"))
+    connection = NamespaceConnection(namespace, name, 443, SERVER_ADDRESS, lab.pki.client_context())
+    try:
+        connection.connect()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    finally:
+        connection.close()
+    return ""
+
+
+def test_an_answer_of_the_metadata_service_is_broken_as_often_as_it_says(instance: Lab) -> None:
+    instance.imds.add_fault("GET .*/instance-id$", status=401, times=1)
+    instance.imds.add_fault("GET .*/instance-id$", "truncate", times=1)
+    connection = instance.machine.http(80, "169.254.169.254")
+    connection.request("PUT", "/latest/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    token = connection.getresponse().read().decode()
+
+    def ask() -> tuple[int, str]:
+        connection.request("GET", "/latest/meta-data/instance-id", headers={"X-aws-ec2-metadata-token": token})
+        answer = connection.getresponse()
+        try:
+            return answer.status, answer.read().decode()
+        except http.client.IncompleteRead as error:
+            return answer.status, f"cut after {len(error.partial)}"
+
+    assert [ask() for _ in range(3)] == [
+        (401, "Unauthorized"),
+        (200, f"cut after {len(INSTANCE_ID) // 2}"),
+        (200, INSTANCE_ID),
+    ]
