@@ -133,6 +133,7 @@ COMMANDS = {
     "init": ("boot the role: the same on first boot and every rerun", arguments_deploy.init),
     "update": ("deploy another tag or ref", arguments_deploy.update),
     "rollback": ("deploy a former release again", arguments_deploy.rollback),
+    "fetch": ("put the role's bundle on the host, and nothing more", arguments_deploy.fetch),
     "history": ("the releases and the last runs", _history),
     "plan": ("what init would change", _plan),
     "env": ("print the resolved environment", _env),

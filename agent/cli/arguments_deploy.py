@@ -1,4 +1,4 @@
-"""The arguments of the commands that deploy: `init`, `update`, `rollback`."""
+"""The arguments of the commands that change the host: `init`, `fetch`, `update`, `rollback`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,21 @@ def init(parser: argparse.ArgumentParser) -> None:
     _deploying(parser)
 
 
+def fetch(parser: argparse.ArgumentParser) -> None:
+    """`fetch`."""
+    parser.description = "Put the role's bundle on the host. No container is touched; `init` deploys it."
+    parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
+    _locking(parser)
+
+
 def _deploying(parser: argparse.ArgumentParser) -> None:
     """What every command has that deploys."""
     parser.add_argument("--no-rollback", action="store_true", help="leave a deploy that fails as it is, for a look")
+    _locking(parser)
+
+
+def _locking(parser: argparse.ArgumentParser) -> None:
+    """What every command has that takes the lock and waits for AWS."""
     deadline(parser)
     parser.add_argument(
         "--lock-wait", type=seconds, default=0.0, metavar="SECONDS", help="wait for another run this long (0)"

@@ -85,13 +85,13 @@ def _boot_sinks(surroundings: Surroundings, paths: Paths, clock: Clock, redactor
         yield JournalVerdict(paths.journal_socket, redactor)
 
 
-_DEPLOYING = frozenset({"init", "update", "rollback"})
+_TELLING = frozenset({"init", "fetch", "update", "rollback"})
 
 
 def _level(arguments: argparse.Namespace) -> str:
     """Commands that print data tell only what is wrong, unless they are asked for more."""
     level: str | None = arguments.log_level
-    return level or ("info" if arguments.command in _DEPLOYING else "warning")
+    return level or ("info" if arguments.command in _TELLING else "warning")
 
 
 def _verdict(run: Run, work: Callable[[Run], Ending]) -> Ending:

@@ -16,6 +16,7 @@ MODULES = {
     "init": "agent.cli.init",
     "update": "agent.cli.update",
     "rollback": "agent.cli.rollback",
+    "fetch": "agent.cli.fetch",
     "history": "agent.cli.history",
     "plan": "agent.cli.plan",
     "env": "agent.cli.env",
@@ -46,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         settle_streams()
     return code
+
+
+def fetch_config() -> int:
+    """`fetch-config`, as the scripts called it."""
+    return main(["fetch", *sys.argv[1:]])
 
 
 def fetch_env() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.aws.s3 import BundleMoved
@@ -47,15 +48,30 @@ def fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedB
     When the bundle is replaced meanwhile, all is done again once, manifest and values included; the second time it is
     told (69).
     """
+    return _of_one_listing(run, lambda: _fetch(run, bootstrap, cloud, kept))
+
+
+def fetch_files(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:
+    """The bundle alone, found and staged as by `fetch`: no value is read."""
+
+    def once() -> FetchedBundle:
+        listing, manifest = find_bundle(run, bootstrap, cloud)
+        staged = stage_bundle(run, cloud, bootstrap, listing, kept)
+        return FetchedBundle(slug=listing.slug, staged=staged, manifest=manifest, found=Lookups())
+
+    return _of_one_listing(run, once)
+
+
+def _of_one_listing(run: Run, once: Callable[[], FetchedBundle]) -> FetchedBundle:
     try:
-        return _fetch(run, bootstrap, cloud, kept)
+        return once()
     except AgentError as error:
         moved = [part for part in error.parts() if isinstance(part, BundleMoved)]
         if not moved:
             raise
         # What else went wrong belongs to a bundle that is no longer there.
         run.warn("bundle.moved", f"{moved[0]}; starting over with what is there now")
-    return _fetch(run, bootstrap, cloud, kept)
+    return once()
 
 
 def _fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,36 @@ def test_a_release_that_crashes_is_taken_back_with_its_files_tag_and_images(depl
     assert "telapi" in told
     status = json.loads(deployed.agent("status", "--json").stdout)
     assert (status["exit_code"], status["outcome"], status["ready"]) == (75, "restored", False)
+
+
+def test_what_fetch_config_has_fetched_is_deployed_by_init_and_taken_back_with_it(deployed: Lab) -> None:
+    before = look(deployed)
+    deployed.world.put_file("api/Caddyfile", "new")
+    deployed.world.put_file("api/added.conf", "new")
+    deployed.world.delete_file("common/otel-collector-config.yaml")
+    script = Path(deployed.agent_command()[0]).with_name("fetch-config")
+
+    fetched = deployed.machine.run([script])
+
+    assert fetched.returncode == 0, fetched.stderr
+    text = "the files of delphi/v1/api are in place"
+    assert (reports.finished(fetched.stderr)["outcome"], reports.finished(fetched.stderr)["text"]) == ("done", text)
+    now = look(deployed)
+    assert {name for name, file in now.files.items() if file != before.files.get(name)} == {
+        "api/Caddyfile",
+        "api/added.conf",
+    }
+    assert set(before.files) <= set(now.files)
+    assert (now.images, now.states) == (before.images, before.states)
+    assert json.loads(deployed.agent("status", "--json").stdout)["outcome"] == "verified"
+    assert reports.finished(deployed.agent("fetch").stderr)["text"] == "delphi/v1/api is on this host already"
+
+    deployed.registry.push("2.0", CRASHES)
+    deployed.world.write_bootstrap(deployed.world.bootstrap_env(ECR_TAG="2.0"))
+    failed = deployed.agent("init", "--skip-fetch")
+
+    assert failed.returncode == 75, failed.stderr
+    assert (look(deployed).files, leftovers(deployed)) == (before.files, [])
 
 
 def test_what_failed_is_not_tried_again_until_something_changes_or_retry_is_given(deployed: Lab) -> None:
