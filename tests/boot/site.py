@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, rootfs: Path, deb: Path) -> None:
         self.machine = Machine()
-        self.pki = Pki()
+        self.pki = Pki(self.machine)
         self.aws = Aws(self.machine)
         self.imds = Imds(self.machine)
         self.registry = Registry(self.machine, self.pki)
@@ -63,7 +63,7 @@ class Site:
 
     def _start(self) -> None:
         self.machine.start()
-        self.pki.install(self.machine)
+        self.pki.install()
         self.aws.start()
         self.registry.start()
         self.imds.prepare()

@@ -77,7 +77,7 @@ def test_what_fetch_config_has_fetched_is_deployed_by_init_and_taken_back_with_i
     deployed.world.delete_file("common/otel-collector-config.yaml")
     script = Path(deployed.agent_command()[0]).with_name("fetch-config")
 
-    fetched = deployed.machine.run([script])
+    fetched = deployed.machine.run([str(script)])
 
     assert fetched.returncode == 0, fetched.stderr
     text = "the files of delphi/v1/api are in place"

@@ -347,8 +347,15 @@ class InTurn:
     def __init__(self, *runners: Commands) -> None:
         self._runners = list(runners)
 
-    def run(self, command: Command, deadline: Deadline, *, on_line: Callable[[str], None] | None = None) -> Finished:
-        return self._runners.pop(0).run(command, deadline, on_line=on_line)
+    def run(
+        self,
+        command: Command,
+        deadline: Deadline,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> Finished:
+        return self._runners.pop(0).run(command, deadline, on_line=on_line, watch=watch)
 
 
 def test_a_deadline_in_the_middle_of_another_try_is_told_with_why_there_had_to_be_one() -> None:
