@@ -135,6 +135,19 @@ class Instance:
 
         return wait_until(settled, f"{self.name} to settle", timeout=timeout)
 
+    def wait_status(self, code: int, timeout: float = 90) -> None:
+        """Wait until a run of this boot has ended with `code`."""
+
+        def ended() -> bool:
+            done = self.run("delphi-agent", "status", "--json")
+            document = json.loads(done.stdout) if done.stdout.strip() else {}
+            return bool(document.get("run")) and document["exit_code"] == code
+
+        try:
+            wait_until(ended, f"a run of {self.name} that ends with {code}", timeout=timeout)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.journal()}") from error
+
     def journal(self, unit: str = "delphi-agent") -> str:
         return self.run("journalctl", "--no-pager", "--output=cat", "--boot", "--unit", unit).stdout[-8000:]
 

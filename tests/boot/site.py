@@ -120,6 +120,25 @@ class Site:
         self._instances.append(made)
         return made
 
+    def network(self, name: str, address: str) -> str:
+        """One more network namespace beside the lab machine's own: another instance's, at `address` (/24)."""
+        gateway = address.rpartition(".")[0] + ".1"
+        script = f"""
+            ip netns add {name}
+            ip link add eth0 netns {name} type veth peer name veth-{name} netns aws
+            ip -n {name} link set lo up
+            ip -n {name} link set eth0 up
+            ip -n {name} addr add {address}/24 dev eth0
+            ip -n {name} route add 169.254.169.254 dev eth0
+            ip -n {name} route add default via {gateway}
+            ip -n aws link set veth-{name} up
+            ip -n aws addr add {gateway}/24 dev veth-{name}
+            ip -n aws addr add 169.254.169.254/32 dev veth-{name}
+            nsenter --net=/run/netns/{name} sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+        """
+        self.machine.run(["sh", "-ec", script], check=True)
+        return name
+
 
 def rootfs(suite: str = "bookworm") -> Path:
     """The distribution's root, made when it is not in the cache."""

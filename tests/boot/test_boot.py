@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 
+from agent.report.journal import MESSAGE_IDS
 from tests.boot.instance import Instance
 from tests.boot.site import Site
+from tests.lab.aws import Fault
+from tests.lab.imds import INSTANCE_ID
 from tests.lab.world import BOOTSTRAP_FILE
 
 pytestmark = pytest.mark.slow
+
+LONG = bool(os.environ.get("DELPHI_LONG"))
 
 
 @pytest.fixture
 def instance(site: Site, request: pytest.FixtureRequest) -> Iterator[Instance]:
     made = site.instance(f"i{abs(hash(request.node.name)) % 10_000}")
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def settled(site: Site) -> Iterator[Instance]:
+    """One instance for all that begins with a verified deploy; the tests come in an order in which that holds."""
+    made = site.instance("settled")
+    bake_in(made, site.world.bootstrap_env())
+    enable(made)
+    made.boot()
+    made.wait_unit("delphi-agent.target", "active")
     yield made
     made.remove()
 
@@ -62,3 +82,141 @@ def test_a_first_boot_with_user_data_ends_in_one_verified_deploy_and_reaches_the
 
     assert verified(instance) == ["verified"]
     assert instance.wait_settled() == "running", instance.run("systemctl", "--failed").stdout
+
+
+def test_a_baked_bootstrap_file_boots_the_unit_alone(site: Site, instance: Instance) -> None:
+    bake_in(instance, site.world.bootstrap_env())
+    enable(instance)
+    instance.boot()
+
+    instance.wait_unit("delphi-agent.target", "active")
+
+    assert verified(instance) == ["verified"]
+    assert instance.unit("delphi-agent", "StatusText").startswith("verified: ")
+    verdicts = instance.run("journalctl", "--unit", "delphi-agent", "--output", "json", "MESSAGE_ID=" + MESSAGE_IDS[0])
+    (entry,) = [json.loads(line) for line in verdicts.stdout.splitlines()]
+    assert entry["DELPHI_OUTCOME"] == "verified"
+    assert "was seen healthy" in instance.run("journalctl", "--catalog", "--unit", "delphi-agent").stdout
+
+
+def test_without_a_bootstrap_file_the_unit_is_skipped_at_once_and_holds_nothing_up(
+    site: Site, instance: Instance
+) -> None:
+    site.imds.set("user-data", "#cloud-config\n{}\n")
+    enable(instance)
+    instance.boot()
+
+    assert instance.wait_settled() == "running", instance.run("systemctl", "--failed").stdout
+    assert instance.unit("delphi-agent", "ConditionResult") == "no"
+    assert instance.unit("delphi-agent.target") == "inactive"
+
+
+def test_reboots_recreate_nothing_and_reach_the_target(settled: Instance) -> None:
+    before = settled.containers()
+    for turn in range(20 if LONG else 2):
+        runs = len(settled.history())
+
+        settled.reboot()
+
+        settled.wait_unit("delphi-agent.target", "active")
+        assert settled.containers() == before, f"reboot {turn}"
+        assert verified(settled)[runs:] == ["unchanged"], f"reboot {turn}"
+
+
+@pytest.mark.parametrize("turn", range(20 if LONG else 2))
+def test_after_a_power_loss_the_next_boot_is_verified(site: Site, settled: Instance, turn: int) -> None:
+    site.world.put_file("api/Caddyfile", f"{time.monotonic_ns()} of turn {turn}\n")
+    settled.reboot()
+    # Anywhere in the boot: from before the agent begins to after its verdict.
+    time.sleep(random.Random(turn).uniform(0.5, 8))
+
+    settled.power_loss()
+    settled.boot()
+
+    settled.wait_unit("delphi-agent.target", "active")
+    assert settled.status()["exit_code"] == 0
+    live = settled.path("/opt/services/api/Caddyfile").read_text()
+    assert live.endswith(f"of turn {turn}\n")
+
+
+def test_when_aws_is_down_after_a_reboot_what_is_healthy_stays_and_the_run_says_69(
+    site: Site, settled: Instance
+) -> None:
+    before = settled.containers()
+    site.aws.add_fault(Fault(".*", status=500, code="InternalError", times=None))
+    try:
+        settled.reboot()
+        settled.wait_status(69)
+
+        assert settled.containers() == before
+        states = settled.run("docker", "ps", "--format", "{{.Names}} {{.Status}}").stdout
+        assert "api-telapi-1 Up" in states
+        assert settled.unit("delphi-agent.target") == "inactive"
+        told = settled.status()["errors"][0]
+        assert told["cause"]
+    finally:
+        site.aws.clear_faults()
+    # The unit tries it again by itself, and then the target is reached after all.
+    settled.wait_unit("delphi-agent.target", "active")
+    assert settled.containers() == before
+
+
+def test_two_instances_of_one_image_boot_at_once(site: Site) -> None:
+    first, second = site.instance("a"), site.instance("b", network=site.network("b", "10.77.1.10"))
+    for one in (first, second):
+        bake_in(one, site.world.bootstrap_env())
+        enable(one)
+        one.boot()
+
+    for one in (first, second):
+        one.wait_unit("delphi-agent.target", "active")
+        assert verified(one) == ["verified"]
+        one.remove()
+
+
+def test_an_image_of_a_booted_instance_boots_as_another_one(site: Site, settled: Instance) -> None:
+    settled.power_off()
+    clone = site.instance("clone", of=settled)
+    site.imds.set("meta-data/instance-id", "i-0fedcba9876543210")
+    try:
+        clone.boot()
+        clone.wait_unit("delphi-agent.target", "active")
+
+        assert verified(clone)[-1] in {"verified", "unchanged"}
+        assert any("its verdicts are dropped" in text for text in clone.status()["warnings"])
+    finally:
+        site.imds.set("meta-data/instance-id", INSTANCE_ID)
+        clone.remove()
+    settled.boot()
+    settled.wait_unit("delphi-agent.target", "active")
+
+
+def test_a_cleaned_instance_is_an_image_that_knows_nothing_of_it(site: Site, settled: Instance) -> None:
+    secret = "canary/of/the/host/kept/nowhere"
+    with settled.path(BOOTSTRAP_FILE).open("a") as file:
+        file.write(f"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7CANARY1\nAWS_SECRET_ACCESS_KEY={secret}\n")
+    settled.path("/root/notes.txt").write_text(f"the key is {secret}")
+
+    left = settled.run("delphi-agent", "clean", "--for-image", timeout=120)
+
+    assert left.returncode == 74, left.stderr
+    assert "/root/notes.txt: a secret of the bootstrap file (2)" in left.stderr
+    assert secret not in left.stderr + left.stdout
+    assert settled.containers() == {}
+    settled.path("/root/notes.txt").unlink()
+    again = settled.run("delphi-agent", "clean", "--for-image", timeout=120)
+    assert again.returncode == 0, again.stderr
+    settled.power_off()
+
+    site.imds.set("meta-data/instance-id", "i-0fedcba9876543210")
+    image = site.instance("image", of=settled)
+    try:
+        bake_in(image, site.world.bootstrap_env())
+        image.boot()
+        image.wait_unit("delphi-agent.target", "active")
+
+        assert verified(image) == ["verified"]
+        assert image.path("/etc/machine-id").read_text().strip()
+    finally:
+        site.imds.set("meta-data/instance-id", INSTANCE_ID)
+        image.remove()
