@@ -12,6 +12,7 @@ from botocore.config import Config
 
 from tests.lab.aws_model import CONTROL_SOCKET, HOST_NAMES, REGION, SERVER_ADDRESS, Call, Fault, Json
 from tests.lab.host import CHECKOUT
+from tests.lab.imds import INSTANCE_ID
 from tests.lab.machine import Machine
 from tests.lab.network import Forwarder, UnixConnection
 from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY
@@ -107,6 +108,20 @@ class Aws:
         """Lifecycle actions, heartbeats and CloudFormation signals received, each with its `action` and fields."""
         signals: list[dict[str, str]] = self._request("GET", "/lab/signals")
         return signals
+
+    def launch(
+        self, state: str = "Pending:Wait", hooks: dict[str, int] | None = None, instance: str = INSTANCE_ID
+    ) -> None:
+        """Let the group "api" have launched the instance; `hooks` are its launch hooks with their seconds.
+
+        One that is named "drain" is a hook for the end of an instance.
+        """
+        group = {"name": "api", "instance": instance, "state": state, "hooks": hooks or {"boot": 3, "drain": 60}}
+        self._request("POST", "/lab/waiting", group)
+
+    def stack(self, name: str, resource: str = "") -> None:
+        """Let a stack be there, whose `resource` waits for signals."""
+        self._request("POST", "/lab/waiting", {"stack": name, "resource": resource})
 
     def set_registry_token(self, password: str, seconds: float = 12 * 3600) -> None:
         """What ecr:GetAuthorizationToken gives, and for how long (negative: already expired)."""

@@ -8,14 +8,11 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from moto.autoscaling.responses import AutoScalingResponse
 from moto.backends import get_backend
-from moto.cloudformation.responses import CloudFormationResponse
-from moto.core.responses import ActionResult, BaseResponse, EmptyResult
+from moto.core.responses import ActionResult
 from moto.ecr.responses import ECRResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.secretsmanager.exceptions import ValidationException
@@ -24,6 +21,7 @@ from moto.sts.responses import TokenResponse
 
 from tests.lab.aws_model import ACCOUNT, REGION, REGISTRY
 from tests.lab.aws_policy import ROLE_SESSION, Policy, denied
+from tests.lab.aws_signals import Waiting
 from tests.lab.http_door import Reply, Request
 
 BATCH_LIMIT = 20
@@ -37,8 +35,7 @@ class Account:
         self.registry_password = ""
         self.token_seconds = 12 * 3600.0
         self.policy: Policy | None = None
-        self.signals: list[dict[str, str]] = []
-        """Lifecycle actions and CloudFormation signals received."""
+        self.waiting = Waiting()
         self.door = threading.local()
         """`enforced` is true in a thread that answers the machine, unlike one that answers the test."""
 
@@ -101,37 +98,11 @@ def _permitted(values: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list
     return [value for value in values if value not in refused], errors
 
 
-def _recorder(kind: str, *fields: str) -> Callable[[BaseResponse], EmptyResult]:
-    """An action that moto does not implement and whose effect is only that it was called."""
-
-    def record(self: BaseResponse) -> EmptyResult:
-        account.signals.append({"action": kind, **{field: self._get_param(field) or "" for field in fields}})
-        return EmptyResult()
-
-    return record
-
-
 def _patch_moto() -> None:
-    hook = ("AutoScalingGroupName", "LifecycleHookName", "LifecycleActionToken", "InstanceId")
     for owner, name, replacement in (
         (ECRResponse, "get_authorization_token", _get_authorization_token),
         (TokenResponse, "get_caller_identity", _get_caller_identity),
         (SecretsManagerResponse, "batch_get_secret_value", _batch_get_secret_value),
-        (
-            AutoScalingResponse,
-            "complete_lifecycle_action",
-            _recorder("CompleteLifecycleAction", *hook, "LifecycleActionResult"),
-        ),
-        (
-            AutoScalingResponse,
-            "record_lifecycle_action_heartbeat",
-            _recorder("RecordLifecycleActionHeartbeat", *hook),
-        ),
-        (
-            CloudFormationResponse,
-            "signal_resource",
-            _recorder("SignalResource", "StackName", "LogicalResourceId", "UniqueId", "Status"),
-        ),
     ):
         setattr(owner, name, replacement)
 

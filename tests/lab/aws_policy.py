@@ -1,8 +1,8 @@
 """IAM enforcement for the calls of the machine: one identity policy, evaluated as AWS evaluates it.
 
-moto's own enforcement knows resources for S3 only. This one knows those of S3, SSM, Secrets Manager; every other
-action is asked for on "*". Supported in statements: Effect, Action, Resource (with wildcards), and the conditions
-StringEquals / StringLike on s3:prefix.
+moto's own enforcement knows resources for S3 only. This one knows those of S3, SSM, Secrets Manager and of signals;
+every other action is asked for on "*". Supported in statements: Effect, Action, Resource (with wildcards), and the
+conditions StringEquals / StringLike on s3:prefix.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from tests.lab.aws_errors import error_reply
 from tests.lab.aws_model import ACCOUNT, REGION, Json
 from tests.lab.aws_requests import ApiCall
+from tests.lab.aws_signals import resource_arn
 from tests.lab.http_door import Reply, Request
 
 ROLE_SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab-role/i-0123456789abcdef0"
@@ -84,6 +85,8 @@ def _arns(call: ApiCall, secret_arn: Callable[[str], str]) -> list[str]:
         return [f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{name.lstrip('/')}" for name in call.resources] or ["*"]
     if call.service == "secretsmanager" and call.name not in _WITHOUT_RESOURCE:
         return [secret_arn(name) for name in call.resources] or ["*"]
+    if call.service in ("autoscaling", "cloudformation") and call.resources:
+        return [resource_arn(call.action, call.resource)]
     return ["*"]
 
 

@@ -73,10 +73,16 @@ class Front:
         policy = aws_moto.account.policy
         refusal = policy.refusal(request, call, aws_moto.secret_arn) if policy else None
         aws_moto.account.door.enforced = True
-        reply = refusal or aws_moto.answer(request)
+        reply = refusal or self._by_hand(request, call) or aws_moto.answer(request)
         if policy is not None and policy.hides_absence(call, reply):
             reply = denied("s3", "s3:ListBucket", call.resource)
         return _damaged(reply, fault) if fault is not None else reply
+
+    def _by_hand(self, request: Request, call: ApiCall) -> Reply | None:
+        if call.service not in ("autoscaling", "cloudformation"):
+            return None
+        with self._lock:
+            return aws_moto.account.waiting.answer(request)
 
     def _take_fault(self, call: ApiCall) -> Fault | None:
         with self._lock:
@@ -141,13 +147,15 @@ class Control:
             case "GET", "calls":
                 return [dataclasses.asdict(call) for call in self._front.calls()]
             case "GET", "signals":
-                return account.signals
+                return account.waiting.told
             case "DELETE", "calls":
                 self._front.clear_calls()
             case "DELETE", "signals":
-                account.signals.clear()
+                account.waiting.clear()
             case "DELETE", "faults":
                 self._front.clear_faults()
+            case "POST", "waiting":
+                account.waiting.make(body)
             case "POST", "faults":
                 self._front.add_fault(Fault(**body))
             case "POST", "policy":

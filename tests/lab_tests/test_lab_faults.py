@@ -126,16 +126,32 @@ show([len(first["SecretValues"]), len(rest["SecretValues"]), "NextToken" in rest
     assert answer == [20, 5, False, "ValidationException"]
 
 
-def test_signals_are_kept(instance: Lab) -> None:
-    boto3_inside(
+def test_signals_are_kept_and_only_who_waits_takes_them(instance: Lab) -> None:
+    instance.aws.launch()
+    instance.aws.stack("s", "r")
+    answer = boto3_inside(
         instance,
         """
-client("autoscaling").complete_lifecycle_action(AutoScalingGroupName="g", LifecycleHookName="h",
-    LifecycleActionResult="CONTINUE", InstanceId="i-0123456789abcdef0")
-client("cloudformation").signal_resource(StackName="s", LogicalResourceId="r", UniqueId="u", Status="SUCCESS")
-show(None)
+group, stack = client("autoscaling"), client("cloudformation")
+hook = {"AutoScalingGroupName": "api", "LifecycleHookName": "boot", "LifecycleActionResult": "CONTINUE"}
+signal = {"StackName": "s", "UniqueId": "u", "Status": "SUCCESS"}
+mine = {**hook, "InstanceId": "i-0123456789abcdef0"}
+show([
+    group.describe_auto_scaling_instances(InstanceIds=[mine["InstanceId"]])["AutoScalingInstances"][0]["LifecycleState"],
+    group.describe_auto_scaling_instances(InstanceIds=["i-1"])["AutoScalingInstances"],
+    [hook["LifecycleHookName"] for hook in
+        group.describe_lifecycle_hooks(AutoScalingGroupName="api")["LifecycleHooks"]],
+    error_of(group.complete_lifecycle_action, **hook, InstanceId="i-1"),
+    error_of(group.complete_lifecycle_action, **mine),
+    error_of(group.complete_lifecycle_action, **mine),
+    error_of(stack.signal_resource, **signal, LogicalResourceId="other"),
+    error_of(stack.signal_resource, **signal, LogicalResourceId="r"),
+    group.describe_auto_scaling_instances(InstanceIds=[mine["InstanceId"]])["AutoScalingInstances"][0]["LifecycleState"],
+])
 """,
     )
+    refused = "ValidationError"
+    assert answer == ["Pending:Wait", [], ["boot", "drain"], refused, None, refused, refused, None, "InService"]
     first, second = instance.aws.signals()
     assert (first["action"], first["LifecycleActionResult"]) == ("CompleteLifecycleAction", "CONTINUE")
     assert (second["action"], second["Status"]) == ("SignalResource", "SUCCESS")
