@@ -117,6 +117,14 @@ class AwsSession:
         with self._lock:
             return self._make("sts", self._region, config)
 
+    def autoscaling(self) -> Any:  # noqa: ANN401 - its stubs are not worth a dependency for four calls
+        """The client of EC2 Auto Scaling."""
+        return self._client("autoscaling", self._region)
+
+    def cloudformation(self) -> Any:  # noqa: ANN401 - as above, for one call
+        """The client of CloudFormation."""
+        return self._client("cloudformation", self._region)
+
     def sts(self) -> STSClient:
         """The client of the Security Token Service in the region, not of the global one."""
         return cast("STSClient", self._client("sts", self._region))

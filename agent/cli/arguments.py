@@ -27,7 +27,15 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (text, fill) in COMMANDS.items():
         fill(commands.add_parser(name, help=text, allow_abbrev=False))
+    # Without a help text, it does not show in the list.
+    _signal(commands.add_parser(SIGNAL, allow_abbrev=False))
     return made
+
+
+def _signal(parser: argparse.ArgumentParser) -> None:
+    parser.description = "For delphi-agent-signal.service: tell Auto Scaling and CloudFormation that the boot failed."
+    parser.add_argument("--from-unit", action="store_true", required=True, help="systemd has given the unit up")
+    global_options(parser, first=False)
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +137,8 @@ def _support_bundle(parser: argparse.ArgumentParser) -> None:
     global_options(parser, first=False)
 
 
+# systemd's, not people's.
+SIGNAL = "signal"
 COMMANDS = {
     "init": ("boot the role: the same on first boot and every rerun", arguments_deploy.init),
     "update": ("deploy another tag or ref", arguments_deploy.update),

@@ -27,13 +27,22 @@ from agent.report.record import Ending, Recorder, Sink
 from agent.report.status import StatusFile
 from agent.run import Options, Run
 from agent.secret import Redactor
+from agent.signalling.teller import Teller
 
 
 def conclude(
-    arguments: argparse.Namespace, surroundings: Surroundings, work: Callable[[Run], Ending], options: Options
+    arguments: argparse.Namespace,
+    surroundings: Surroundings,
+    work: Callable[[Run], Ending],
+    options: Options,
+    *,
+    signals: bool = False,
 ) -> int:
-    """Make a run, let `work` do it, tell how it ended; returns the exit code."""
-    signals = _Signals()
+    """Make a run, let `work` do it, tell how it ended; returns the exit code.
+
+    With `signals` Auto Scaling and CloudFormation are told as well, where somebody asked for it.
+    """
+    stops = _Signals()
     clock, redactor, paths = SystemClock(), Redactor(), Paths(arguments.root.absolute())
     children = SystemCommands(Roster(paths.children))
     host = Host(
@@ -49,6 +58,7 @@ def conclude(
         sinks.extend(_boot_sinks(surroundings, paths, clock, redactor))
     recorder = Recorder(surroundings.head(clock, arguments.deadline, boot=is_boot), clock, sinks)
     deadline = Deadline.after(clock, arguments.deadline)
+    teller = Teller(host, redactor, deadline, boot=is_boot) if signals else None
     run = Run(
         host=host,
         engine=Engine(host.docker_host, deadline),
@@ -56,22 +66,25 @@ def conclude(
         keepers=(
             StatusFile(host.paths.status, clock, redactor),
             History(host.paths.history, clock, redactor),
+            *([teller] if teller else []),
         ),
         redactor=redactor,
         deadline=deadline,
         options=options,
-        see_through=signals.hold,
+        see_through=stops.hold,
     )
     # Libraries warn about themselves on standard error: between JSON lines, or on a drawn terminal, that breaks both.
     logging.captureWarnings(True)  # noqa: FBT003 - it has no other way to be called
-    signals.watch()
+    stops.watch()
     try:
         ending = _verdict(run, work)
     finally:
         # From here on the end may not be cut short: a token would stay, or the status would say "running".
-        signals.ignore()
+        stops.ignore()
         logging.captureWarnings(False)  # noqa: FBT003 - it has no other way to be called
         children.end_all()
+    if teller is not None:
+        ending = teller.tell(run, ending)
     recorder.finish(ending)
     return ending.exit_code
 

@@ -27,4 +27,4 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         no_rollback=arguments.no_rollback,
         retry=arguments.retry,
     )
-    return conclude(arguments, surroundings, boot_or_join, options)
+    return conclude(arguments, surroundings, boot_or_join, options, signals=True)

@@ -27,6 +27,7 @@ MODULES = {
     "doctor": "agent.cli.doctor",
     "bake": "agent.cli.bake",
     "clean": "agent.cli.clean",
+    "signal": "agent.cli.signal",
     "status": "agent.cli.status",
     "support-bundle": "agent.cli.support_bundle",
 }

@@ -75,6 +75,16 @@ class Paths:
         return self.run / "status.json"
 
     @property
+    def signal(self) -> Path:
+        """0600: what Auto Scaling and CloudFormation wait for, what they were told, until when a failure is held."""
+        return self.run / "signal.json"
+
+    @property
+    def signalled(self) -> Path:
+        """0600, kept: which instance's stack has had its signal."""
+        return self.state / "signalled.json"
+
+    @property
     def docker_config(self) -> Path:
         """0700: the registry token for the time of a run."""
         return self.run / "docker"

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from agent.shell.file import Assignment
 
+_STACK = ("SIGNAL_CFN_STACK", "SIGNAL_CFN_RESOURCE")
 _NUMBER = (r"0*[1-9][0-9]{0,17}", "must be a whole number above 0, in digits alone")
 _SHAPES = {
     "SERVER_ROLE": (
@@ -28,6 +29,14 @@ _SHAPES = {
     "AWS_ACCOUNT_ID": (r"[0-9]{12}", "must be the account's twelve digits"),
     "CONFIG_MAX_OBJECTS": _NUMBER,
     "CONFIG_MAX_BYTES": _NUMBER,
+    "SIGNAL_ASG": (r"[A-Za-z0-9_/-]{1,255}", "must be `auto`, `off`, or the name of a lifecycle hook"),
+    "SIGNAL_CFN_STACK": (
+        r"[A-Za-z][A-Za-z0-9-]{0,127}|arn:[a-z-]+:cloudformation:[^\s]+",
+        "must be a stack's name or ARN",
+    ),
+    "SIGNAL_CFN_RESOURCE": (r"[A-Za-z0-9]{1,255}", "must be the logical id of a resource of the stack"),
+    "ON_FAILURE": (r"terminate|hold", "must be `terminate` or `hold`"),
+    "ON_FAILURE_HOLD_SECONDS": (r"0*[1-9][0-9]{0,5}", "must be a number of seconds, in digits alone"),
     # Parameter Store takes only these in a path.
     "NAMESPACE": (
         r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*",
@@ -42,6 +51,9 @@ def faults_of_shape(variables: Mapping[str, str]) -> Iterator[str]:
         value = variables.get(name)
         if value and not re.fullmatch(pattern, value):
             yield f"{name} {rule}"
+    for name, other in (_STACK, _STACK[::-1]):
+        if variables.get(name) and not variables.get(other):
+            yield f"{name} is set and {other} is not; a signal needs both"
 
 
 _PLACEHOLDER = re.compile(r"<[^<>]*>|change[-_ ]?me!?|[A-Za-z0-9/+_-]*(\.{3,}|…)", re.IGNORECASE)

@@ -162,6 +162,7 @@ NOT_ON_A_FIRST_BOOT = {
     "pre-up",
     "proof",
     "services",
+    "signal",
     "traces",
     "undo",
 }

@@ -1,0 +1,31 @@
+"""CloudFormation's signal: a stack that waits for its instances (CreationPolicy, UpdatePolicy) hears of this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.aws.failures import calling, code_of
+
+# The code for a stack or resource that is not there, or that does not wait; only its words tell them apart.
+_NOT_WAITING = "ValidationError"
+
+
+def signal(client: Any, stack: str, resource: str, unique: str, status: str) -> str:  # noqa: ANN401 - the SDK's
+    """Tell the stack SUCCESS or FAILURE of its resource; empty when it was taken, else why AWS takes none now."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a client exists
+
+    meta = client.meta
+    arn = (
+        stack
+        if stack.startswith("arn:")
+        else f"arn:{meta.partition}:cloudformation:{meta.region_name}:*:stack/{stack}/*"
+    )
+    doing = f"telling the stack {stack} {status} of {resource}"
+    with calling(doing, "cloudformation:SignalResource", arn):
+        try:
+            client.signal_resource(StackName=stack, LogicalResourceId=resource, UniqueId=unique, Status=status)
+        except ClientError as error:
+            if code_of(error) == _NOT_WAITING:
+                return str(error.response["Error"].get("Message", "")) or _NOT_WAITING
+            raise
+    return ""
