@@ -10,7 +10,7 @@ from typing import Any
 from agent.aws import ecr
 from agent.compose_file import ComposeFile
 from agent.compose_file.filling import UNKNOWN
-from agent.doctor import images
+from agent.doctor import images, signal_rights
 from agent.doctor.images import Image
 from agent.doctor.rights import EVERY, RIGHTS, Right
 from agent.errors import UsageError
@@ -38,6 +38,7 @@ def policy(role: Role) -> dict[str, Any]:
     found = places(role)
     remote = any(not variable.local for variable in role.manifest.variables)
     wanted = [right for right in RIGHTS if (remote or not right.remote) and (found["repository"] or not right.images)]
+    wanted += signal_rights.of(role.bootstrap.variables)
     statements = [_statement(right, found) for right in wanted]
     if role.kms_keys:
         statements.append(_allow("UseKeys", "kms:Decrypt", role.kms_keys))

@@ -87,6 +87,24 @@ def test_a_role_whose_variables_are_all_local_asks_neither_ssm_nor_secrets_manag
     assert {action.partition(":")[0] for action in statements(made)} == {"s3", "ecr"}
 
 
+def test_signals_need_their_rights_only_where_the_bootstrap_file_asks_for_them(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"SIGNAL_CFN_RESOURCE": "Group"}
+    found = statements(role(tmp_path, SIGNAL_ASG="auto", SIGNAL_CFN_STACK="delphi", **more))
+    plain = statements(role(tmp_path, SIGNAL_ASG="off"))
+
+    group = [f"arn:aws:autoscaling:eu-central-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/*"]
+    assert {action: found[action]["Resource"] for action in found.keys() - plain.keys()} == {
+        "autoscaling:DescribeAutoScalingInstances": ["*"],
+        "autoscaling:DescribeLifecycleHooks": ["*"],
+        "autoscaling:RecordLifecycleActionHeartbeat": group,
+        "autoscaling:CompleteLifecycleAction": group,
+        "cloudformation:SignalResource": [f"arn:aws:cloudformation:eu-central-1:{ACCOUNT}:stack/delphi/*"],
+    }
+    named = "arn:aws:cloudformation:eu-central-1:1:stack/delphi/0a1b"
+    (by_arn,) = statements(role(tmp_path, SIGNAL_CFN_STACK=named, **more))["cloudformation:SignalResource"]["Resource"]
+    assert by_arn == named
+
+
 def test_a_role_without_images_of_ecr_needs_no_token(tmp_path: Path) -> None:
     made = role(tmp_path, compose=b"services: {x: {image: 'busybox:1'}}")
 
