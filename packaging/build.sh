@@ -72,7 +72,8 @@ settle() { find "$1" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {
 make_root() {
     mkdir -p "$1/usr/lib/systemd/system" "$1/usr/lib/systemd/catalog" "$1/usr/bin"
     cp -R "$work/lib" "$1/usr/lib/delphi-agent"
-    install -m 644 systemd/delphi-agent.service systemd/delphi-agent.target "$1/usr/lib/systemd/system/"
+    install -m 644 systemd/delphi-agent.service systemd/delphi-agent-signal.service systemd/delphi-agent.target \
+        "$1/usr/lib/systemd/system/"
     install -m 644 systemd/delphi-agent.catalog "$1/usr/lib/systemd/catalog/"
     for pair in delphi-agent:main fetch-env.sh:fetch_env; do
         sed -e "s|@INTERPRETER@|$2|" -e "s|@ENTRY@|${pair#*:}|" packaging/build/launcher.in >"$1/usr/bin/${pair%%:*}"
