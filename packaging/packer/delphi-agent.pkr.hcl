@@ -2,13 +2,34 @@
 #
 #   packer init packaging/packer
 #   packer build -var role=api -var agent_package=delphi-agent.deb -var iam_instance_profile=baker \
-#     -var bake_options='...' packaging/packer
+#     -var ecr_registry=123456789012.dkr.ecr.eu-west-1.amazonaws.com -var ecr_tag=1.4.2 \
+#     -var config_bucket=delphi-config -var config_ref=v1 packaging/packer
 #
 # Which plugin it needs is in plugins.pkr.hcl: Packer before 1.7 has that one built in, and does not know the block.
 
 variable "role" {
   type        = string
   description = "SERVER_ROLE of the instances: whose images are in the AMI."
+}
+
+variable "ecr_registry" {
+  type        = string
+  description = "ECR_REGISTRY."
+}
+
+variable "ecr_tag" {
+  type        = string
+  description = "ECR_TAG: which images are pulled."
+}
+
+variable "config_bucket" {
+  type        = string
+  description = "CONFIG_BUCKET."
+}
+
+variable "config_ref" {
+  type        = string
+  description = "CONFIG_REF: of which bundle the images are."
 }
 
 variable "agent_package" {
@@ -19,12 +40,6 @@ variable "agent_package" {
 variable "iam_instance_profile" {
   type        = string
   description = "Profile of the instance that builds: it reads the bundle and the images (doctor --iam-policy)."
-}
-
-variable "bake_options" {
-  type        = string
-  default     = ""
-  description = "Further options of `delphi-agent bake`, as a shell reads them: see its --help."
 }
 
 variable "region" {
@@ -96,7 +111,12 @@ build {
     execute_command = "sudo env {{ .Vars }} sh -eu '{{ .Path }}'"
     environment_vars = [
       "DEBIAN_FRONTEND=noninteractive",
-      "ROLE=${var.role}",
+      "SERVER_ROLE=${var.role}",
+      "ECR_REGISTRY=${var.ecr_registry}",
+      "ECR_TAG=${var.ecr_tag}",
+      "CONFIG_BUCKET=${var.config_bucket}",
+      "CONFIG_REF=${var.config_ref}",
+      "AWS_REGION=${var.region}",
     ]
     inline = [
       # The source's own cloud-init may still be at work with apt.
@@ -107,13 +127,17 @@ build {
       "apt-get clean",
       # Enabled, not started: without a bootstrap file the unit is skipped.
       "systemctl enable delphi-agent",
-      "delphi-agent bake --role \"$ROLE\" ${var.bake_options}",
+      join(" ", [
+        "delphi-agent bake --role \"$SERVER_ROLE\" --region \"$AWS_REGION\"",
+        "--ecr-registry \"$ECR_REGISTRY\" --ecr-tag \"$ECR_TAG\"",
+        "--config-bucket \"$CONFIG_BUCKET\" --config-ref \"$CONFIG_REF\"",
+      ]),
     ]
   }
 
   # The last step: takes away what is this host's, proves it, and fails the build otherwise.
   provisioner "shell" {
     execute_command = "sudo sh -eu '{{ .Path }}'"
-    inline          = ["delphi-agent clean --for-image"]
+    inline          = ["delphi-agent clean --for-image --yes"]
   }
 }

@@ -2,25 +2,26 @@
 
 data "aws_partition" "current" {}
 data "aws_caller_identity" "current" {}
-data "aws_region" "current" {}
 
 locals {
   hook = "delphi-agent"
-  # As bash reads it: in single quotes, and a quote in the value outside of them.
-  bootstrap = join("", [
-    for name, value in merge(var.bootstrap, { HOSTNAME = "${var.bootstrap["SERVER_ROLE"]}-{{ v1.instance_id }}" }) :
-    "${name}='${replace(value, "'", "'\\''")}'\n"
+  bootstrap = merge(var.bootstrap, {
+    HOSTNAME = "${var.bootstrap["SERVER_ROLE"]}-{{ v1.instance_id }}"
+    # The agent answers the hook: CONTINUE when all is verified, ABANDON when it failed.
+    SIGNAL_ASG = local.hook
+  })
+  # As bash reads it: in single quotes, and a quote of the value outside of them.
+  bootstrap_file = join("", [
+    for name, value in local.bootstrap : "${name}='${replace(value, "'", "'\\''")}'\n"
   ])
-  # JSON is YAML, so no value can break out of its place. See packaging/cloud-init/ec2.yaml for the why.
-  user_data = <<-EOT
-    ## template: jinja
-    #cloud-config
-    ${jsonencode({
-  write_files = [{ path = "/opt/deployment/.env", owner = "root:root", permissions = "0600", content = local.bootstrap }]
-  runcmd      = [["delphi-agent", "init"]]
-})}
-  EOT
-tags = merge(var.tags, { Name = var.name })
+  # JSON is YAML, so no value breaks out of its place. Why it is so: packaging/cloud-init/ec2.yaml.
+  user_data = join("\n", ["## template: jinja", "#cloud-config", jsonencode({
+    write_files = [
+      { path = "/opt/deployment/.env", owner = "root:root", permissions = "0600", content = local.bootstrap_file }
+    ]
+    runcmd = [["delphi-agent", "init"]]
+  })])
+  tags = merge(var.tags, { Name = var.name })
 }
 
 resource "aws_iam_role" "this" {
@@ -42,7 +43,7 @@ resource "aws_iam_role_policy" "delphi" {
   policy = var.iam_policy
 }
 
-# The launch hook, and nothing of any other group.
+# To answer the launch hook, and none of another group.
 resource "aws_iam_role_policy" "lifecycle" {
   name = "launch-hook"
   role = aws_iam_role.this.id
@@ -53,9 +54,15 @@ resource "aws_iam_role_policy" "lifecycle" {
       Effect = "Allow"
       Action = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
       Resource = join(":", [
-        "arn", data.aws_partition.current.partition, "autoscaling", data.aws_region.current.name,
+        "arn", data.aws_partition.current.partition, "autoscaling", var.bootstrap["AWS_REGION"],
         data.aws_caller_identity.current.account_id, "autoScalingGroup:*:autoScalingGroupName/${var.name}",
       ])
+      }, {
+      # These two know no resources.
+      Sid      = "FindTheLaunchHook"
+      Effect   = "Allow"
+      Action   = ["autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeLifecycleHooks"]
+      Resource = "*"
     }]
   })
 }

@@ -14,19 +14,27 @@ variable "iam_policy" {
 
 variable "bootstrap" {
   type        = map(string)
-  description = "The bootstrap file's variables, except HOSTNAME: each instance's is SERVER_ROLE and its id. No secrets: whoever may describe launch templates reads them."
+  description = "The bootstrap file. No secrets: whoever may describe launch templates reads them."
   validation {
-    condition     = length(setintersection(keys(var.bootstrap), ["HOSTNAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])) == 0
-    error_message = "HOSTNAME is made for each instance, and an instance with a role needs no keys."
+    condition = length(setsubtract([
+      "ENVIRONMENT", "SERVER_ROLE", "ECR_REGISTRY", "ECR_TAG", "CONFIG_BUCKET", "CONFIG_REF", "NAMESPACE", "AWS_REGION",
+    ], keys(var.bootstrap))) == 0
+    error_message = "A variable is missing that every bootstrap file has."
+  }
+  validation {
+    condition = length(setintersection([
+      "HOSTNAME", "SIGNAL_ASG", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    ], keys(var.bootstrap))) == 0
+    error_message = "HOSTNAME and SIGNAL_ASG are set by this module, and an instance with a role needs no keys."
+  }
+  validation {
+    condition     = alltrue([for name in keys(var.bootstrap) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "Names are letters, digits and _."
   }
   validation {
     # User data is a Jinja template, for the instance's id.
-    condition     = !anytrue([for value in values(var.bootstrap) : can(regex("[{][{%#]|\n", value))])
-    error_message = "No value may hold a line end or what Jinja would read: {{, {%, {#."
-  }
-  validation {
-    condition     = alltrue([for key in keys(var.bootstrap) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key))])
-    error_message = "Names are letters, digits and _."
+    condition     = alltrue([for value in values(var.bootstrap) : !can(regex("[{][{%#]|[\r\n]", value))])
+    error_message = "No value may hold a line end, or what Jinja reads: {{, {%, {#."
   }
 }
 
@@ -65,7 +73,7 @@ variable "tags" {
 
 variable "boot_timeout" {
   type        = number
-  description = "Seconds that an instance has to be verified, before it is given up: heartbeats begin them again."
+  description = "Seconds without a word of the agent after which an instance that starts is given up."
   default     = 900
 }
 

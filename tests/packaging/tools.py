@@ -68,7 +68,7 @@ def made(name: str, content: Sequence[str], make: Callable[[Path], None], *, lon
     return folder
 
 
-def _fetch(*argv: str | Path, cwd: Path | None = None) -> None:
+def fetch(*argv: str | Path, cwd: Path | None = None) -> None:
     """As the machine itself is set up to fetch packages."""
     subprocess.run(
         [str(word) for word in argv],
@@ -87,13 +87,13 @@ def debian(package: str) -> Path:
 
     def unpack(folder: Path) -> None:
         try:
-            _fetch("apt-get", "download", "-q", package, cwd=folder)
+            fetch("apt-get", "download", "-q", package, cwd=folder)
         except subprocess.CalledProcessError:
             # The lists may be absent or too old for the mirror.
-            _fetch("apt-get", "update", "-q")
-            _fetch("apt-get", "download", "-q", package, cwd=folder)
+            fetch("apt-get", "update", "-q")
+            fetch("apt-get", "download", "-q", package, cwd=folder)
         (archive,) = folder.glob("*.deb")
-        _fetch("dpkg-deb", "--extract", archive, folder)
+        fetch("dpkg-deb", "--extract", archive, folder)
 
     return made(package, [package], unpack)
 
@@ -103,6 +103,6 @@ def python(name: str, *requirements: str, long: bool = False) -> Path:
 
     def install(folder: Path) -> None:
         venv.create(folder, with_pip=True)
-        _fetch(folder / "bin/python", "-m", "pip", "install", "--quiet", *requirements)
+        fetch(folder / "bin/python", "-m", "pip", "install", "--quiet", *requirements)
 
     return made(f"python-{name}", requirements, install, long=long) / "bin"
