@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from agent.cli.main import main
+from agent.doctor import signal_rights
 from agent.shell import file as shell_file
 from agent.steps import bootstrap
 from tests.packaging import tools
@@ -141,6 +143,12 @@ def test_what_keeps_instances_safe_is_in_the_module(line: str) -> None:
     lines = [" ".join(text.split()) for text in (MODULE / "main.tf").read_text().splitlines()]
 
     assert lines.count(line) == 1
+
+
+def test_its_rights_to_the_launch_hook_are_those_that_the_agent_asks_for() -> None:
+    asked = {right.action for right in signal_rights.of({"SIGNAL_ASG": "delphi-agent"})}
+
+    assert set(re.findall(r'"(autoscaling:[A-Z][a-z][A-Za-z]+)"', (MODULE / "main.tf").read_text())) == asked
 
 
 @pytest.mark.slow
