@@ -92,6 +92,12 @@ class Imds:
         """Let GET /latest/`path` answer `value`, e.g. set("meta-data/placement/region", "eu-west-1")."""
         self._write({**self._state, "world": {**self._state["world"], path: value}})
 
+    def be(self, instance_id: str) -> None:
+        """Say that the instance is this one."""
+        document = "dynamic/instance-identity/document"
+        self.set("meta-data/instance-id", instance_id)
+        self.set(document, {**self._state["world"][document], "instanceId": instance_id})
+
     def remove(self, path: str) -> None:
         """Take away an entry, or a folder with all that is in it; 404 from now on."""
         world = self._state["world"]
