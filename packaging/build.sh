@@ -75,11 +75,38 @@ make_root() {
     install -m 644 systemd/delphi-agent.service systemd/delphi-agent-signal.service systemd/delphi-agent.target \
         "$1/usr/lib/systemd/system/"
     install -m 644 systemd/delphi-agent.catalog "$1/usr/lib/systemd/catalog/"
-    for pair in delphi-agent:main fetch-env.sh:fetch_env; do
+    for pair in delphi-agent:main fetch-config:fetch_config fetch-env.sh:fetch_env; do
         sed -e "s|@INTERPRETER@|$2|" -e "s|@ENTRY@|${pair#*:}|" packaging/build/launcher.in >"$1/usr/bin/${pair%%:*}"
         chmod 755 "$1/usr/bin/${pair%%:*}"
     done
 }
+
+# add_papers ROOT ZSH: what is read by people and shells.
+add_papers() {
+    share=$1/usr/share
+    mkdir -p "$share/doc/delphi-agent" "$share/man/man8" "$share/bash-completion/completions" "$share/zsh/$2"
+    generate papers "$work/lib" "$version" sbom >"$share/doc/delphi-agent/sbom.cdx.json"
+    generate completions bash >"$share/bash-completion/completions/delphi-agent"
+    generate completions zsh >"$share/zsh/$2/_delphi-agent"
+    generate manual "$version" | gzip -9n >"$share/man/man8/delphi-agent.8.gz"
+    for name in fetch-config fetch-env.sh; do
+        echo '.so man8/delphi-agent.8' | gzip -9n >"$share/man/man8/$name.8.gz"
+    done
+}
+
+generate() {
+    module=$1
+    shift
+    PYTHONPATH=$PWD "$python" "packaging/build/$module.py" "$@"
+}
+
+# fill FILE: a maintainer script with the parts that both kinds have.
+fill() {
+    sed -e '/@FETCH_CONFIG@/{' -e 'r packaging/build/fetch-config.sh' -e 'd' -e '}' \
+        -e '/@WAIT@/{' -e 'r packaging/build/wait.sh' -e 'd' -e '}' "$1"
+}
+
+make_pyz() { "$python" packaging/build/pyz.py "$work/lib" "$out/delphi-agent.pyz"; }
 
 find_builder
 work=$(mktemp -d)
@@ -90,6 +117,7 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
 . packaging/deb/build.sh
+. packaging/rpm/build.sh
 
 run_stage "tree" make_tree
 for kind in $only; do

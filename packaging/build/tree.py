@@ -67,10 +67,14 @@ def _strip(target: Path) -> None:
                 shutil.rmtree(folder)
     for path in (target / "botocore" / "data").rglob("examples-1.json*"):
         path.unlink()
-    for path in (target / "bin", target / "boto3" / "examples", target / "_yaml"):
+    for path in (target / "bin", target / "certifi" / "tests", target / "boto3" / "examples", target / "_yaml"):
         shutil.rmtree(path, ignore_errors=True)
     for path in target.rglob("*.so"):
         path.unlink()
+    for path in sorted(target.rglob("*.py")):
+        if (text := path.read_bytes()).startswith(b"#!"):
+            # They are modules here, and nobody's commands.
+            path.write_bytes(b"#" + text[text.index(b"\n") :])
     for papers in sorted(target.glob("*.dist-info")):
         _strip_papers(papers)
 
