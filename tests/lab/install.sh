@@ -16,8 +16,9 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # curl procps:                   for tests that look around on the instance
 # squid:                         the proxy between the instance and AWS
 # strace jq python3-venv:        for tests that watch the agent from outside or install its package
+# lintian rpm rpmlint groff-base zsh systemd: for tests of the packages, their manual, completions and units
 packages="docker.io iptables docker-registry apache2-utils busybox-static iproute2 util-linux openssl
-          ca-certificates curl procps strace jq python3-venv squid"
+          ca-certificates curl procps strace jq python3-venv squid lintian rpm rpmlint groff-base zsh systemd"
 
 say() { echo "lab install: $*" >&2; }
 fail() { say "$*"; exit 1; }
