@@ -39,7 +39,8 @@ section man
 for page in delphi-agent fetch-config fetch-env.sh; do
     zcat "/usr/share/man/man8/$page.8.gz" >"/tmp/$page.8"
 done
-groff -ww -man -Tutf8 /tmp/delphi-agent.8 2>&1 >/tmp/page
+groff -ww -man -Tutf8 /tmp/delphi-agent.8 2>/tmp/warnings >/tmp/page
+echo "warnings: $(wc -l </tmp/warnings)"
 sed 's/.\x08//g; s/\x1b\[[0-9;]*m//g' /tmp/page
 cat /tmp/fetch-config.8 /tmp/fetch-env.sh.8
 section bash
