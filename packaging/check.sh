@@ -51,7 +51,7 @@ run_tests() {
     if [ -n "$quick" ]; then
         set -- -n 2 --dist loadfile -m "not slow" tests/unit tests/packaging
     else
-        set -- -n 2 --dist loadfile tests/unit tests/packaging tests/lab_tests
+        set -- -n 2 --dist loadfile tests/unit tests/packaging tests/lab_tests tests/boot
     fi
     [ -z "$long" ] || export DELPHI_LONG=1
     say "tests"

@@ -14,7 +14,7 @@ import pytest
 # The lab's helpers enter a lab machine's network for a moment (tests/lab/network.py): there, every address is theirs.
 _NETWORK = Path("/proc/thread-self/ns/net")
 _NAMES = frozenset({"localhost", "ip6-localhost", "ip6-loopback", socket.gethostname()})
-_ORDER = ("unit", "packaging", "lab_tests")
+_ORDER = ("unit", "packaging", "lab_tests", "boot")
 
 
 class LeavesTheMachine(RuntimeError):

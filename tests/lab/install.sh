@@ -15,10 +15,12 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # iproute2 util-linux openssl ca-certificates: namespaces, mounts, trust in the lab's own certificate authority
 # curl procps:                   for tests that look around on the instance
 # squid:                         the proxy between the instance and AWS
+# mmdebstrap systemd-container:  for tests that boot whole machines
 # strace jq python3-venv:        for tests that watch the agent from outside or install its package
 # lintian rpm rpmlint groff-base zsh systemd: for tests of the packages, their manual, completions and units
 packages="docker.io iptables docker-registry apache2-utils busybox-static iproute2 util-linux openssl
-          ca-certificates curl procps strace jq python3-venv squid lintian rpm rpmlint groff-base zsh systemd"
+          ca-certificates curl procps strace jq python3-venv squid lintian rpm rpmlint groff-base zsh systemd
+          mmdebstrap systemd-container"
 
 say() { echo "lab install: $*" >&2; }
 fail() { say "$*"; exit 1; }
