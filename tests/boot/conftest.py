@@ -40,8 +40,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, built from the checkout."""
-    folder = tmp_path_factory.mktemp("packages")
-    command = ["sh", str(CHECKOUT / "packaging/build.sh"), "--out", str(folder), "--only", "deb"]
+    return build(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a later version."""
+    return build(tmp_path_factory.mktemp("newer"), "--version", "99.0")
+
+
+def build(folder: Path, *options: str) -> Path:
+    """The package, in `folder`."""
+    command = ["sh", str(CHECKOUT / "packaging/build.sh"), "--out", str(folder), "--only", "deb", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (made,) = folder.glob("*.deb")

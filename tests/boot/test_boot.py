@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +16,14 @@ from agent.report.journal import MESSAGE_IDS
 from tests.boot.instance import Instance
 from tests.boot.site import Site
 from tests.lab.aws import Fault
+from tests.lab.aws_model import REGISTRY
 from tests.lab.imds import INSTANCE_ID
+from tests.lab.squid import ADDRESS, Squid
 from tests.lab.world import BOOTSTRAP_FILE
 
 pytestmark = pytest.mark.slow
 
+PROXY_PASSWORD = "CANARYproxyPassword9K2"
 LONG = bool(os.environ.get("DELPHI_LONG"))
 
 
@@ -222,3 +227,54 @@ def test_a_cleaned_instance_is_an_image_that_knows_nothing_of_it(site: Site, set
     finally:
         site.imds.be(INSTANCE_ID)
         image.remove()
+
+
+def test_the_engine_of_a_booting_machine_gets_the_proxy_and_no_password_that_others_can_read(
+    site: Site, instance: Instance
+) -> None:
+    squid = Squid(site.machine)
+    squid.start(user="delphi", password=PROXY_PASSWORD)
+    proxy = f"http://delphi:{PROXY_PASSWORD}@{ADDRESS}"
+    env = site.world.bootstrap_env(HTTP_PROXY=proxy, HTTPS_PROXY=proxy, NO_PROXY="localhost,127.0.0.1")
+    bake_in(instance, env)
+    enable(instance)
+    try:
+        instance.boot()
+        instance.wait_unit("delphi-agent.target", "active")
+
+        info = instance.run("docker", "info", "--format", "{{.HTTPSProxy}}").stdout.strip()
+        assert info == f"http://delphi:xxxxx@{ADDRESS}"
+        assert instance.path("/etc/delphi-agent/docker-proxy.env").stat().st_mode & 0o777 == 0o600
+        assert PROXY_PASSWORD not in instance.run("systemctl", "show", "docker").stdout
+        assert PROXY_PASSWORD not in instance.journal() + instance.console
+        assert squid.log(REGISTRY), "the engine pulled through it"
+        before = instance.unit("docker", "MainPID")
+        instance.run("systemctl", "restart", "delphi-agent", timeout=120, check=True)
+        assert instance.unit("docker", "MainPID") == before, "the engine has it: no restart"
+    finally:
+        squid.stop()
+
+
+def test_a_package_lives_through_upgrade_reboot_removal_and_purge(site: Site, instance: Instance, newer: Path) -> None:
+    bake_in(instance, site.world.bootstrap_env())
+    enable(instance)
+    instance.boot()
+    instance.wait_unit("delphi-agent.target", "active")
+    containers = instance.containers()
+    shutil.copy(newer, instance.path("/newer.deb"))
+
+    instance.run("dpkg", "--install", "/newer.deb", timeout=120, check=True)
+    assert instance.run("delphi-agent", "--version").stdout.strip().endswith("99.0")
+    assert instance.unit("delphi-agent.target") == "active", "an upgrade stops nothing"
+    instance.reboot()
+    instance.wait_unit("delphi-agent.target", "active")
+    assert instance.containers() == containers
+
+    instance.run("dpkg", "--remove", "delphi-agent", timeout=120, check=True)
+    assert instance.path("/var/lib/delphi-agent/state.json").exists()
+    instance.run("dpkg", "--purge", "delphi-agent", timeout=120, check=True)
+    left = instance.run("sh", "-c", "find / -xdev -path /proc -prune -o -name '*delphi-agent*' -print").stdout.split()
+    assert [path for path in left if not path.startswith(("/var/log/journal", "/run/systemd", "/var/lib/docker"))] == []
+    assert instance.containers() == containers
+    assert instance.path(BOOTSTRAP_FILE).exists()
+    assert instance.path("/opt/services/api/docker-compose.yaml").exists()
