@@ -21,8 +21,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 # Where the folder will be: written into the byte code, for tracebacks.
 HOME = "/usr/lib/delphi-agent"
-# The clients that agent/aws makes. botocore knows 400 services, and they are nine tenths of it.
-SERVICES = frozenset({"ecr", "s3", "secretsmanager", "ssm", "sts"})
+# How the agent makes a client of a service. botocore knows 400 services, and they are nine tenths of it.
+CLIENT = re.compile(r'\b_(?:client|make)\("([a-z0-9-]+)"')
 # Of a library's own papers: what scanners and licences ask for.
 PAPERS = frozenset({"METADATA", "licenses"})
 LICENCES = ("LICENSE", "LICENCE", "NOTICE", "COPYING")
@@ -60,8 +60,9 @@ def _copy_agent(target: Path, version: str) -> None:
 
 
 def _strip(target: Path) -> None:
+    services = set(CLIENT.findall((CHECKOUT / "agent" / "aws" / "session.py").read_text()))
     for data in (target / "botocore" / "data", target / "boto3" / "data"):
-        wanted = SERVICES if data.parent.name == "botocore" else frozenset()
+        wanted = services if data.parent.name == "botocore" else set()
         for folder in data.iterdir():
             if folder.is_dir() and folder.name not in wanted:
                 shutil.rmtree(folder)

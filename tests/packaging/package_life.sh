@@ -29,9 +29,11 @@ section started
 links
 systemctl is-enabled delphi-agent.service delphi-agent.target || true
 section verify
-systemd-analyze verify /usr/lib/systemd/system/delphi-agent.service /usr/lib/systemd/system/delphi-agent.target 2>&1
+systemd-analyze verify /usr/lib/systemd/system/delphi-agent*.* 2>&1
 section security
-systemd-analyze security --offline=true --threshold=45 /usr/lib/systemd/system/delphi-agent.service | tail -1
+for unit in /usr/lib/systemd/system/delphi-agent*.service; do
+    systemd-analyze security --offline=true --threshold=45 "$unit" | tail -1
+done
 section catalog
 journalctl --update-catalog
 journalctl --list-catalog | grep -o '^[0-9a-f]* delphi-agent' | sort
@@ -83,7 +85,8 @@ from agent.secret import Secret
 
 who = Credentials(source="nobody", fetch=lambda: Keys(Secret("key"), Secret("secret")))
 session = AwsSession("eu-west-1", who, Proxies.of({}), {})
-for client in (session.s3(), session.ssm(), session.secrets_manager(), session.ecr("us-east-1"), session.sts()):
+for client in (session.s3(), session.ssm(), session.secrets_manager(), session.ecr("us-east-1"), session.sts(),
+               session.autoscaling(), session.cloudformation()):
     print(client.meta.service_model.service_name, client.meta.endpoint_url)
 import docker, dotenv, structlog, tenacity
 
