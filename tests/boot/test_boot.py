@@ -243,7 +243,7 @@ def test_the_engine_of_a_booting_machine_gets_the_proxy_and_no_password_that_oth
         instance.wait_unit("delphi-agent.target", "active")
 
         info = instance.run("docker", "info", "--format", "{{.HTTPSProxy}}").stdout.strip()
-        assert info == f"http://delphi:xxxxx@{ADDRESS}"
+        assert info == f"http://xxxxx:xxxxx@{ADDRESS}"
         assert instance.path("/etc/delphi-agent/docker-proxy.env").stat().st_mode & 0o777 == 0o600
         assert PROXY_PASSWORD not in instance.run("systemctl", "show", "docker").stdout
         assert PROXY_PASSWORD not in instance.journal() + instance.console
