@@ -99,7 +99,19 @@ def plan_of(run: Run, opened: Project, model: Model, *, recreate: bool = False) 
         files.make_folder(path.parent, 0o700)
         files.write(path, stand_ins, 0o600, durable=False)
         opened = replace(opened, files=(*opened.files, path))
-    return compose.plan(opened, model, run.host.commands, run.deadline, recreate=recreate)
+    return compose.plan(
+        opened,
+        model,
+        run.host.commands,
+        run.deadline,
+        recreate=recreate,
+        may_be_silent=lambda: _are_there_and_do_not_run(run.engine.containers(model.name)),
+    )
+
+
+def _are_there_and_do_not_run(containers: Sequence[Container]) -> bool:
+    """Compose names what it would make and what runs; of one that is paused, restarting or not started it says nothing."""
+    return bool(containers) and all(item.state != "running" for item in containers)
 
 
 def label(

@@ -108,14 +108,25 @@ def stand_ins(model: Model) -> bytes | None:
     return "".join(lines).encode() or None
 
 
-def plan(project: Project, model: Model, commands: Commands, deadline: Deadline, *, recreate: bool) -> Plan:
-    """What `up` would do now, by Compose's own dry run (its hashes cannot be compared from outside)."""
+def plan(
+    project: Project,
+    model: Model,
+    commands: Commands,
+    deadline: Deadline,
+    *,
+    recreate: bool,
+    may_be_silent: Callable[[], bool] = lambda: False,
+) -> Plan:
+    """What `up` would do now, by Compose's own dry run (its hashes cannot be compared from outside).
+
+    `may_be_silent` says whether all containers there are of a kind that Compose says nothing of.
+    """
     doing = f"asking Compose what it would do in {project.shown}"
     finished = commands.run(project.dry_run(recreate=recreate), deadline)
     if not finished.ok:
         raise _refused(doing, project, finished)
     actions = _actions(finished.err.decode("utf-8", "replace").splitlines())
-    if not actions and any(item.replicas for item in model.services):
+    if not actions and any(item.replicas for item in model.services) and not may_be_silent():
         # It names containers that stay as they are too: silence is no answer, least of all "nothing to do".
         raise HostError(
             doing,

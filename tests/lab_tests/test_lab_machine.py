@@ -62,12 +62,15 @@ def test_nothing_is_left_when_the_owner_ends(number: signal.Signals, tmp_path: P
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
     ) as owner:
-        assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
-        namespace = pid_namespace(pid)
-        assert len(processes_of(namespace)) > 5
-        owner.send_signal(number)
-        owner.wait(10)
+        try:
+            assert owner.stdout is not None
+            pid = int(owner.stdout.readline())
+            namespace = pid_namespace(pid)
+            assert len(processes_of(namespace)) > 5
+            owner.send_signal(number)
+            owner.wait(10)
+        finally:
+            owner.kill()
         wait_until(lambda: not leftovers(pid, namespace, tmp_path), "the machine to vanish", timeout=5)
 
 

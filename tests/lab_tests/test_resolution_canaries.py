@@ -131,7 +131,7 @@ BREAK_JSON = """
 import json, sys
 whole = json.loads
 def loads(text, *args, **options):
-    if "agent/variables" in sys._getframe(1).f_code.co_filename:
+    if "agent/variables" in sys._getframe(2).f_code.co_filename:
         raise RuntimeError(f"broken on {text!r}")
     return whole(text, *args, **options)
 json.loads = loads

@@ -148,9 +148,11 @@ def test_a_demo_that_is_stopped_cleans_up(lab_of_its_own: dict[str, str], number
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project in another place, with one small test of each kind instead of its own."""
     top = tmp_path_factory.mktemp("clone") / "delphi-agent"
-    kept = shutil.ignore_patterns(".git", ".venv", "unit", "lab_tests", "__pycache__", ".*_cache", ".hypothesis")
+    kept = shutil.ignore_patterns(
+        ".git", ".venv", "unit", "lab_tests", "boot", "__pycache__", ".*_cache", ".hypothesis"
+    )
     shutil.copytree(CHECKOUT, top, ignore=lambda folder, names: {*kept(folder, names), *_own_tests(folder, names)})
-    for kind in ("unit", "packaging", "lab_tests"):
+    for kind in ("unit", "packaging", "lab_tests", "boot"):
         (top / "tests" / kind).mkdir()
         (top / "tests" / kind / f"test_{kind}.py").write_text(_small_test(kind))
     shutil.copytree(CHECKOUT / ".venv", top / ".venv", symlinks=True, copy_function=_link)
@@ -185,7 +187,7 @@ def test_the_check_runs_every_stage_and_ends_with_the_summary_of_all_tests(clone
     assert done.returncode == 0, done.stdout
     for stage in ("debian packages", "project", *STAGES):
         assert f"check: {stage} " in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("3 passed")
+    assert done.stdout.splitlines()[-1].startswith("4 passed")
 
 
 def test_the_quick_check_needs_neither_root_nor_the_lab(clone: Path) -> None:
