@@ -110,7 +110,7 @@ def plan_of(run: Run, opened: Project, model: Model, *, recreate: bool = False) 
 
 
 def _are_there_and_do_not_run(containers: Sequence[Container]) -> bool:
-    """Compose names what it would make and what runs; of one that is paused, restarting or not started it says nothing."""
+    """Compose names what it would make and what runs; it says nothing of what is paused, restarting or not started."""
     return bool(containers) and all(item.state != "running" for item in containers)
 
 
