@@ -188,10 +188,10 @@ class Recorder:
                 sink.said(level, event, text, fields)
 
     def finish(self, ending: Ending) -> None:
-        """Tell how the run ended."""
+        """Tell how the run ended: first those who keep it (they came last), so that they have it when others hear."""
         with self._lock:
             costs = _sum([step.costs for step in self.steps])
-            for sink in self._sinks:
+            for sink in reversed(self._sinks):
                 sink.finished(ending, self.seconds(), costs)
 
 

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,7 +46,14 @@ class NamespaceConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = connect_in_namespace(self._namespace, (self._address, self.port), 10)
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+            try:
+                self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+            except OSError as error:
+                # Where the other side is gone before the handshake, Python leaves its socket open, and to nobody.
+                for frame, _ in traceback.walk_tb(error.__traceback__):
+                    if isinstance(lost := frame.f_locals.get("self"), ssl.SSLSocket):
+                        lost.close()
+                raise
 
 
 class UnixConnection(http.client.HTTPConnection):

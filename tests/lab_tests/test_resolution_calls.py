@@ -15,7 +15,7 @@ from tests.lab_tests.resolution_worlds import EXTERNALS, PARAMETERS, SECRETS, ar
 
 # The API's own limits.
 PAGE, BATCH = 10, 20
-DELAY = 0.05
+DELAY = 0.25  # long enough for a thread to begin its call on a busy machine
 
 
 def longest_chain(calls: Iterable[Call]) -> int:

@@ -224,7 +224,7 @@ def test_ci_fails_with_a_test_that_fails(clone: Path) -> None:
         wrong.unlink()
 
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith("1 failed, 3 passed")
+    assert done.stdout.splitlines()[-1].startswith("1 failed, 4 passed")
 
 
 @pytest.mark.parametrize("script", ["check.sh", "demo.sh"])
