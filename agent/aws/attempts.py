@@ -36,7 +36,7 @@ class Attempts:
     ) -> None:
         self._region, self._deadline, self._renew, self._moved = region, deadline, renew, moved
 
-    def watch(self, client: Any) -> None:  # noqa: ANN401 - any service's
+    def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes its clients' classes at run time; none has a type
         """Have botocore tell of each attempt."""
         events = client.meta.events
         events.register("response-received", self._received)
@@ -83,7 +83,7 @@ class Attempts:
         response: tuple[Any, Any] | None,
         attempts: int,
         caught_exception: Exception | None,
-        operation: Any,  # noqa: ANN401 - botocore's model
+        operation: Any,  # noqa: ANN401 - botocore has no types
         **_: object,
     ) -> float | None:
         """Raise what happened where another attempt cannot help; give 0 for one at once, with new keys."""
@@ -102,7 +102,7 @@ class Attempts:
             return 0.0
         if code in THROTTLED or response[0].status_code >= _FIRST_SERVER_ERROR:
             if self._is_late(attempts):
-                from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a call is made
+                from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
 
                 raise ClientError(response[1], operation.name)
             _tell(operation.name, attempts, code)
@@ -120,7 +120,7 @@ def _end_of_redirects(response: tuple[Any, Any] | None, **_: object) -> None:
     It asks when an answer of S3 sends it elsewhere and does not say where; the agent never makes this call.
     """
     if response is not None and response[0].status_code in _REDIRECTS:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a call is made
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
 
         raise ClientError(response[1], "HeadBucket")
 
@@ -142,7 +142,7 @@ def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> fl
     except ValueError:
         if attempts < CUT_OFF_ATTEMPTS:
             return 0.2 * attempts
-        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - loaded already when a call is made
+        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - `--help` must not load the SDK
 
         raise ResponseStreamingError(error="the answer is cut off: it is no whole JSON document") from None
     return None

@@ -68,7 +68,7 @@ class AutoScaling:
         return self._tell("CompleteLifecycleAction", group, hook, LifecycleActionResult=result)
 
     def _tell(self, action: str, group: str, hook: str, **more: str) -> bool:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a client exists
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
 
         meta = self._client.meta
         resource = (

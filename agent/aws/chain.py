@@ -17,7 +17,7 @@ from agent.errors import AgentError, AwsError, BootstrapError
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 
-TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
+TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - a variable's name, no secret
 ROLE_ARN = "AWS_ROLE_ARN"
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -88,7 +88,7 @@ def _container(variables: Mapping[str, str]) -> Credentials:
 
 def _keys(load: Callable[[], Any], doing: str, action: str, resource: str) -> Keys:
     """What a provider of botocore comes to now; whatever stands in its way is an `AgentError` with its next step."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded already by the provider
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - `--help` must not load the SDK
 
     try:
         loaded = load()
