@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from agent.aws import proxying
 from agent.aws.attempts import Attempts
 from agent.aws.trust import authorities
 from agent.host.clock import Deadline
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
+
+    from agent.aws.connections import Connections
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
@@ -94,6 +95,7 @@ class AwsSession:
         self._variables = variables
         self._clients: dict[tuple[str, str], object] = {}
         self._session: boto3.Session | None = None
+        self._connections: Connections | None = None
         self._lock = threading.Lock()
 
     def s3(self) -> S3Client:
@@ -139,13 +141,15 @@ class AwsSession:
     def _make(self, service: str, region: str, more: object = None) -> object:
         from botocore.config import Config  # noqa: PLC0415 - 0.15 s that a run which ends before AWS need not pay
 
+        from agent.aws.connections import Connections  # noqa: PLC0415 - as above
+
         config = Config(
             region_name=region,
             connect_timeout=HASTY_SECONDS if self._hasty else CONNECT_SECONDS,
             read_timeout=HASTY_SECONDS if self._hasty else READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": HASTY_ATTEMPTS if self._hasty else ATTEMPTS},
             max_pool_connections=CONNECTIONS,
-            # Never None, or it would read the environment with Python's rules; see `proxying`.
+            # Never None, or it would read the environment with Python's rules; see `Connections`.
             proxies={},
             user_agent_extra="delphi-agent",
             use_fips_endpoint=self._flag("AWS_USE_FIPS_ENDPOINT"),
@@ -158,7 +162,9 @@ class AwsSession:
             verify=authorities(self._variables),
             endpoint_url=self._endpoint(service),
         )
-        proxying.install(client, self._proxies)
+        if self._connections is None:
+            self._connections = Connections(authorities(self._variables), self._proxies, config)
+        self._connections.serve(client)
         Attempts(region, self._deadline, self._renew, self.moved).watch(client)
         return cast("object", client)
 

@@ -24,7 +24,11 @@ def until(
     Between two calls it waits a random time up to `first` seconds, doubled each time up to `most`. `tell` hears of
     every failure that is going to be tried again. After the deadline the last failure is raised, not a wrapper.
     """
-    import tenacity  # noqa: PLC0415 - 28 ms of CPU that a run without a retry need not pay at start
+    try:
+        return work()
+    except on as error:
+        failed = error
+    import tenacity  # noqa: PLC0415 - 28 ms of CPU that a run without a retry need not pay
 
     def told(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -39,4 +43,12 @@ def until(
         before_sleep=told,
         reraise=True,
     )
-    return retrying(work)
+    # Its first attempt is the one that was just made.
+    made = iter([failed])
+
+    def again() -> T:
+        for error in made:
+            raise error
+        return work()
+
+    return retrying(again)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.aws.proxying import Rules
+from agent.aws.connections import Rules
 from agent.host.proxy import Proxies, faults, secrets
 from agent.secret import Redactor, Secret
 from tests.unit.fakes import Loopback, Reply, refusing_address

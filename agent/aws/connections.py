@@ -1,0 +1,85 @@
+"""The connections of a run's AWS calls: one pool and one TLS context for all clients, and the agent's proxy rules.
+
+Imported when the first client is made: it loads botocore.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path
+
+from agent.host import proxy_url
+from agent.host.proxy import Proxies
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+
+class Rules:
+    """Takes the place of botocore's own `ProxyConfiguration`, which knows one proxy for a client, whoever is asked.
+
+    One client asks several hosts: S3 has one for each bucket and region. And botocore sends a proxy no user without a
+    password, and only ASCII.
+    """
+
+    def __init__(self, proxies: Proxies) -> None:
+        self._proxies = proxies
+        self.settings: dict[str, Any] = {}
+
+    def proxy_url_for(self, url: str) -> str | None:
+        """The proxy for a request to this address; None for a direct one."""
+        proxy = self._proxies.for_url(url)
+        return None if proxy is None else proxy.reveal()
+
+    def proxy_headers_for(self, url: str) -> dict[str, str]:
+        """What the proxy is sent with a request for a tunnel."""
+        pair = proxy_url.credentials(url)
+        if pair is None:
+            return {}
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(':'.join(pair).encode()).decode()}"}
+
+
+class Connections(URLLib3Session):
+    """botocore's own HTTP client, shared by several clients, which reads the file of authorities once.
+
+    urllib3 reads that file for every connection anew, and parses its 140 certificates: 15 ms of CPU each time. A file
+    that cannot be read is left to urllib3, so that the calls tell of it.
+    """
+
+    def __init__(self, authorities: str | None, proxies: Proxies, config: Config) -> None:
+        given: Any = config
+        self._trust = _trusting(authorities or str(get_cert_path(verify=True)))
+        settings: dict[str, Any] = {
+            "verify": authorities or True,
+            "timeout": (given.connect_timeout, given.read_timeout),
+            "max_pool_connections": given.max_pool_connections,
+            "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        }
+        super().__init__(**settings)
+        self._proxy_config = Rules(proxies)
+
+    def serve(self, client: Any) -> None:  # noqa: ANN401 - any service's
+        """Have a client make its calls here."""
+        client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        return self._trust or create_urllib3_context()
+
+    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:  # noqa: ANN401 - a pool of urllib3's
+        super()._setup_ssl_cert(conn, url, verify)  # type: ignore[misc] # the stubs leave it out
+        if self._trust is not None:
+            conn.ca_certs = None
+
+
+def _trusting(path: str) -> ssl.SSLContext | None:
+    """A context that trusts the authorities in a file; None when it cannot be read as one."""
+    context: ssl.SSLContext = create_urllib3_context()
+    try:
+        context.load_verify_locations(path)
+    except OSError:
+        return None
+    return context
