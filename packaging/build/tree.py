@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import slim
+
 CHECKOUT = Path(__file__).parents[2]
 # Where the folder will be: written into the byte code, for tracebacks.
 HOME = "/usr/lib/delphi-agent"
@@ -66,8 +68,7 @@ def _strip(target: Path) -> None:
         for folder in data.iterdir():
             if folder.is_dir() and folder.name not in wanted:
                 shutil.rmtree(folder)
-    for path in (target / "botocore" / "data").rglob("examples-1.json*"):
-        path.unlink()
+    slim.slim(target / "botocore" / "data")
     for path in (target / "bin", target / "certifi" / "tests", target / "boto3" / "examples", target / "_yaml"):
         shutil.rmtree(path, ignore_errors=True)
     for path in target.rglob("*.so"):
