@@ -55,7 +55,7 @@ def bake(run: Run, loaded: Bootstrap, given: Mapping[str, str]) -> Baked:
             with SideBySide(run.deadline) as jobs:
                 login = jobs.start("logging in to the registry", lambda: log_in(run, loaded, cloud))
                 engine = jobs.start("reaching the Docker engine", lambda: reach_engine(run))
-                listing, manifest = find_bundle(run, loaded, cloud)
+                listing, manifest = find_bundle(run, loaded, cloud, {})
                 staged = stage_bundle(run, cloud, loaded, listing, State(instance_id=""))
             engine.result()
             write_docker_config(run, login.result())

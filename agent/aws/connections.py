@@ -52,7 +52,7 @@ class Connections(URLLib3Session):
 
     def __init__(self, authorities: str | None, proxies: Proxies, config: Config) -> None:
         given: Any = config
-        self._trust = _trusting(authorities or str(get_cert_path(verify=True)))
+        self.trust = _trusting(authorities or str(get_cert_path(verify=True)))
         settings: dict[str, Any] = {
             "verify": authorities or True,
             "timeout": (given.connect_timeout, given.read_timeout),
@@ -67,11 +67,11 @@ class Connections(URLLib3Session):
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 
     def _get_ssl_context(self) -> ssl.SSLContext:
-        return self._trust or create_urllib3_context()
+        return self.trust or create_urllib3_context()
 
     def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:  # noqa: ANN401 - a pool of urllib3's
         super()._setup_ssl_cert(conn, url, verify)  # type: ignore[misc] # the stubs leave it out
-        if self._trust is not None:
+        if self.trust is not None:
             conn.ca_certs = None
 
 
@@ -82,4 +82,7 @@ def _trusting(path: str) -> ssl.SSLContext | None:
         context.load_verify_locations(path)
     except OSError:
         return None
+    # botocore leaves the server's name to urllib3; here OpenSSL looks at it, for whoever uses the context.
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.check_hostname = True
     return context

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from agent.aws.content import Checks, given, is_plain
 from agent.aws.failures import calling, code_of, translate
 from agent.errors import AgentError, AwsError, BundleError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from agent.aws.direct import DirectReads, Opened
+
 T = TypeVar("T")
+_Stream = Callable[["RemoteObject", str], Iterator[bytes]]
 
 _CHUNK = 256 << 10
 # How often an object is fetched whose body breaks.
@@ -42,8 +46,9 @@ class RemoteObject:
 class ConfigBucket:
     """The bucket that holds the bundles."""
 
-    def __init__(self, client: S3Client, name: str) -> None:
+    def __init__(self, client: S3Client, name: str, direct: DirectReads | None = None) -> None:
         self._client = client
+        self._direct = direct
         self.name = name
 
     def listing(self, prefix: str) -> Iterator[RemoteObject]:
@@ -76,8 +81,8 @@ class ConfigBucket:
             )
 
     def read(self, item: RemoteObject) -> bytes:
-        """The object's whole content; for small ones."""
-        return self._whole(item, b"".join)
+        """The object's whole content; for small ones. It comes by the SDK's connection, which is open."""
+        return self._whole(item, b"".join, self._by_the_sdk)
 
     def download(self, item: RemoteObject, path: Path) -> str:
         """Write the object to the new file `path`, in pieces; returns the content's sha256 in hex.
@@ -97,47 +102,63 @@ class ConfigBucket:
                     raise
             return digest.hexdigest()
 
-        return self._whole(item, save)
+        return self._whole(item, save, self._by_either)
 
-    def _whole(self, item: RemoteObject, use: Callable[[Iterator[bytes]], T]) -> T:
+    def _whole(self, item: RemoteObject, use: Callable[[Iterator[bytes]], T], stream: _Stream) -> T:
         """What `use` makes of the content. botocore tries again until an answer begins; a body that breaks is our part.
 
         `BundleError` when it stays damaged, `AwsError` when it stays cut off.
         """
         for left in reversed(range(BODY_ATTEMPTS)):
             try:
-                return use(self._stream(item))
+                return use(stream(item, f"reading s3://{self.name}/{item.key}"))
             except _BrokenBodyError as broken:
                 if not left:
                     raise broken.error from broken
         raise AssertionError("not reached: the last attempt returns or raises")
 
-    def _stream(self, item: RemoteObject) -> Iterator[bytes]:
+    def _by_either(self, item: RemoteObject, doing: str) -> Iterator[bytes]:
         """The content as the listing showed it (`If-Match`); length and checksum are verified at the end."""
+        if self._direct is not None:
+            opened = self._direct.open(self.name, item.key, item.etag)
+            if opened is not None:
+                yield from self._past_the_sdk(item, doing, opened, self._direct)
+                return
+        yield from self._by_the_sdk(item, doing)
+
+    def _past_the_sdk(self, item: RemoteObject, doing: str, opened: Opened, direct: DirectReads) -> Iterator[bytes]:
+        checks = Checks(item.size, item.etag if is_plain(opened.headers) else "", given(opened.headers))
+        try:
+            for piece in opened.body:
+                checks.see(piece)
+                yield piece
+            _expect_whole(checks, doing)
+        except (OSError, _BrokenBodyError) as error:
+            direct.give_up()
+            if isinstance(error, _BrokenBodyError):
+                raise
+            raise _BrokenBodyError(AwsError(doing, f"the connection broke: {error}", "run it again")) from error
+
+    def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[bytes]:
         from botocore.exceptions import BotoCoreError, FlexibleChecksumError  # noqa: PLC0415 - a client exists by now
 
-        doing = f"reading s3://{self.name}/{item.key}"
-        received, md5 = 0, hashlib.md5(usedforsecurity=False)
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
         top = "/".join(item.key.split("/")[:2])
         resource = f"arn:aws:s3:::{self.name}/{top}/*"
         with calling(doing, "s3:GetObject", resource), _noticing_a_move(doing):
             answer = self._client.get_object(Bucket=self.name, Key=item.key, IfMatch=f'"{item.etag}"')
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        # botocore checks the object's own checksum, when it has one, while the body is read.
+        checks = Checks(item.size, item.etag if is_plain(headers) else "", {})
         try:
-            # botocore checks the object's own checksum, when it has one, while the body is read.
             for piece in answer["Body"].iter_chunks(_CHUNK):
-                received += len(piece)
-                md5.update(piece)
+                checks.see(piece)
                 yield piece
         except FlexibleChecksumError as error:
             raise _BrokenBodyError(_damaged(doing, "the content does not match its checksum")) from error
         except BotoCoreError as error:
             raise _BrokenBodyError(translate(error, doing, "s3:GetObject", resource)) from error
-        if received != item.size:
-            cause = f"{received} bytes came, the listing says {item.size}"
-            raise _BrokenBodyError(AwsError(doing, cause, "run it again"))
-        if _is_md5(item.etag, answer) and md5.hexdigest() != item.etag:
-            raise _BrokenBodyError(_damaged(doing, "the content does not match its ETag"))
+        _expect_whole(checks, doing)
 
 
 @contextmanager
@@ -169,7 +190,11 @@ def _damaged(doing: str, cause: str) -> BundleError:
     return BundleError(doing, cause, "upload the object again; when that does not help, look at what is in between")
 
 
-def _is_md5(etag: str, answer: Any) -> bool:  # noqa: ANN401 - a dictionary of the SDK, looked at for optional keys
-    """An ETag is the content's MD5 unless it was uploaded in parts or encrypted with a KMS or customer key."""
-    plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
-    return plain and len(etag) == 32 and "-" not in etag  # noqa: PLR2004 - hex digits of an MD5
+def _expect_whole(checks: Checks, doing: str) -> None:
+    """Raise `_BrokenBodyError` for a content of another length than the listing said, or that fails a check."""
+    if checks.received != checks.size:
+        cause = f"{checks.received} bytes came, the listing says {checks.size}"
+        raise _BrokenBodyError(AwsError(doing, cause, "run it again"))
+    failed = checks.failed()
+    if failed:
+        raise _BrokenBodyError(_damaged(doing, f"the content does not match its {failed}"))

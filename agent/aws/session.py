@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
     from agent.aws.connections import Connections
+    from agent.aws.direct import DirectReads
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
@@ -96,11 +97,26 @@ class AwsSession:
         self._clients: dict[tuple[str, str], object] = {}
         self._session: boto3.Session | None = None
         self._connections: Connections | None = None
+        self._direct: DirectReads | None = None
         self._lock = threading.Lock()
 
     def s3(self) -> S3Client:
         """The client of S3."""
         return cast("S3Client", self._client("s3", self._region))
+
+    def direct_reads(self) -> DirectReads:
+        """What reads the objects of the bucket that was listed last with `s3`'s client."""
+        client = self.s3()
+        with self._lock:
+            if self._direct is None:
+                from agent.aws.direct import DirectReads  # noqa: PLC0415 - nothing else needs it
+                from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - as above
+
+                trust = self._connections.trust if self._connections is not None else None
+                keys = HeldKeys(self._boto().get_credentials())
+                self._direct = DirectReads(trust, keys.of, self._proxies, READ_SECONDS)
+                self._direct.watch(client)
+            return self._direct
 
     def ssm(self) -> SSMClient:
         """The client of Parameter Store."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from agent.steps import apply as applying
 from agent.steps import (
     archive,
     bundle,
+    live,
     project,
     stage,
     state,
@@ -30,20 +31,22 @@ from agent.steps import undo as undoing
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import Listing
 from agent.steps.caps import Caps
-from agent.steps.records import Release
+from agent.steps.records import BundleFile, Release
 from agent.steps.stage import Staged
 from agent.steps.state import State
 from agent.variables import manifest
 from agent.variables.manifest import Manifest
 
 
-def find_bundle(run: Run, loaded: Bootstrap, cloud: Cloud) -> tuple[Listing, Manifest]:
+def find_bundle(
+    run: Run, loaded: Bootstrap, cloud: Cloud, applied: Mapping[str, BundleFile]
+) -> tuple[Listing, Manifest]:
     """List the bundle and read its manifest, the first object that is fetched: values can then be asked for.
 
-    `BundleMoved` when it is replaced meanwhile.
+    One that is live already is not fetched. `BundleMoved` when it is replaced meanwhile.
     """
     with _step(run, "manifest", f"looking for the bundle in s3://{loaded.bucket}") as step:
-        bucket = ConfigBucket(cloud.session.s3(), loaded.bucket)
+        bucket = _bucket(cloud, loaded)
         slug, caps = run.options.slug or loaded.slug, Caps.of(loaded.variables)
         listing = bundle.find(bucket, slug, loaded.ref, loaded.role, caps)
         entry = listing.entry(f"{loaded.role}/{bundle.MANIFEST}")
@@ -53,7 +56,10 @@ def find_bundle(run: Run, loaded: Bootstrap, cloud: Cloud) -> tuple[Listing, Man
                 f"s3://{loaded.bucket}/deployments/{listing.slug}/{listing.ref}/{loaded.role}/ has none",
                 "add vars.yaml to the role's folder in the bundle",
             )
-        parsed = manifest.parse(bucket.read(entry.source), bundle.MANIFEST, known=loaded.variables)
+        data = live.content(entry, applied, run.host.paths.services)
+        if data is None:
+            data = bucket.read(entry.source)
+        parsed = manifest.parse(data, bundle.MANIFEST, known=loaded.variables)
         step.detail = f"{listing.slug}/{listing.ref}/{listing.role}: {amount(len(listing.entries), 'object')}"
     run.warn("bundle.warning", *listing.warnings)
     return listing, parsed
@@ -78,7 +84,7 @@ def stage_bundle(run: Run, cloud: Cloud, loaded: Bootstrap, listing: Listing, ke
     with _step(run, "bundle", "syncing the bundle") as step:
         staged = stage.stage(
             listing,
-            ConfigBucket(cloud.session.s3(), loaded.bucket),
+            _bucket(cloud, loaded),
             run.host.paths,
             applied=kept.applied,
             deadline=run.deadline,
@@ -86,6 +92,10 @@ def stage_bundle(run: Run, cloud: Cloud, loaded: Bootstrap, listing: Listing, ke
         )
         step.detail = _staged_text(staged)
     return staged
+
+
+def _bucket(cloud: Cloud, loaded: Bootstrap) -> ConfigBucket:
+    return ConfigBucket(cloud.session.s3(), loaded.bucket, cloud.session.direct_reads())
 
 
 @contextlib.contextmanager
@@ -119,7 +129,7 @@ def stage_release(run: Run, cloud: Cloud, loaded: Bootstrap, kept: State, releas
         listing = archive.listing(run.host.paths.state, release)
         staged = stage.stage(
             listing,
-            archive.Archive(run.host.paths.state, release, ConfigBucket(cloud.session.s3(), loaded.bucket)),
+            archive.Archive(run.host.paths.state, release, _bucket(cloud, loaded)),
             run.host.paths,
             applied=kept.applied,
             deadline=run.deadline,

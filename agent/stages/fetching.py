@@ -55,7 +55,7 @@ def fetch_files(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> Fe
     """The bundle alone, found and staged as by `fetch`: no value is read."""
 
     def once() -> FetchedBundle:
-        listing, manifest = find_bundle(run, bootstrap, cloud)
+        listing, manifest = find_bundle(run, bootstrap, cloud, kept.applied)
         staged = stage_bundle(run, cloud, bootstrap, listing, kept)
         return FetchedBundle(slug=listing.slug, staged=staged, manifest=manifest, found=Lookups())
 
@@ -77,7 +77,7 @@ def _of_one_listing(run: Run, once: Callable[[], FetchedBundle]) -> FetchedBundl
 def _fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:
     with SideBySide(run.deadline) as jobs:
         finding = f"finding the bundle in s3://{bootstrap.bucket}"
-        listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud)).result()
+        listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud, kept.applied)).result()
         found = jobs.start("reading values", lambda: look_up(run, bootstrap, cloud, manifest))
         staged = stage_bundle(run, cloud, bootstrap, listing, kept)
     return FetchedBundle(slug=listing.slug, staged=staged, manifest=manifest, found=found.result())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -25,6 +26,17 @@ def unchanged(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -
         status = live.stat()
         same = status.st_size == recorded.size and files.sha256(live) == recorded.sha256
     return recorded if same and status.st_mode & 0o7777 == recorded.mode else None
+
+
+def content(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -> bytes | None:
+    """What is in the live file when it still is what the bundle wants; for small ones."""
+    recorded = unchanged(entry, applied, services)
+    if recorded is None:
+        return None
+    with files.naming(f"reading {services / entry.path}"):
+        data = (services / entry.path).read_bytes()
+    # It may have been edited since it was looked at.
+    return data if hashlib.sha256(data).hexdigest() == recorded.sha256 else None
 
 
 def link(live: Path, staged: Path) -> None:

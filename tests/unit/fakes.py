@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,14 +265,31 @@ class Reply:
 
 
 class Loopback:
-    """A real HTTP server on 127.0.0.1 (or ::1); `answer` gets every request, `requests` keeps them."""
+    """A real HTTP server on 127.0.0.1 (or ::1), with `tls` an HTTPS one; `answer` gets every request.
 
-    def __init__(self, answer: Callable[[Request], Reply], host: str = "127.0.0.1") -> None:
+    `requests` keeps them, `connections` counts those that brought one.
+    """
+
+    def __init__(
+        self, answer: Callable[[Request], Reply], host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
         loopback = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                if tls is not None:
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                super().setup()
+                loopback.connections += 1
+
+            def finish(self) -> None:
+                super().finish()
+                if tls is not None:
+                    self.request.close()
 
             def handle_any(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
@@ -300,7 +318,7 @@ class Loopback:
 
         self._server = Server((host, 0), Handler)
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._server.server_address[1]}"
+        self.url = f"{'http' if tls is None else 'https'}://{shown}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
