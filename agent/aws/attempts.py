@@ -6,7 +6,8 @@ cut off, keys that expired before their time, failures that stay, and when the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextvars
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
@@ -14,6 +15,7 @@ from agent.aws.unanswered import is_final
 from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.report import record
+from agent.report.spans import Doing
 
 # How often a call is made whose answers are cut off.
 CUT_OFF_ATTEMPTS = 4
@@ -23,6 +25,9 @@ _FIRST_BAD_STATUS = 300
 _FIRST_SERVER_ERROR = 500
 # S3 answers 400 to a HEAD that is signed for another region.
 _REDIRECTS = frozenset({301, 302, 307, 400})
+# In botocore's context of a call: what the timeline keeps of it.
+_DOING = "delphi-agent"
+_body: contextvars.ContextVar[Doing | None] = contextvars.ContextVar("body", default=None)
 
 
 class Attempts:
@@ -39,6 +44,9 @@ class Attempts:
     def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes its clients' classes at run time; none has a type
         """Have botocore tell of each attempt."""
         events = client.meta.events
+        events.register("before-call", _began)
+        events.register("after-call", _answered)
+        events.register("after-call-error", _failed)
         events.register("response-received", self._received)
         events.register("needs-retry", self._settle)
         events.register("needs-retry.s3.HeadBucket", _end_of_redirects)
@@ -53,12 +61,15 @@ class Attempts:
         **_: object,
     ) -> None:
         """Count one attempt of a call, answered or not."""
+        again = context.get("retries", {}).get("attempt", 1) > 1
+        if again and _DOING in context:
+            context[_DOING].again()
         headers = (response_dict or {}).get("headers", {})
         code = (parsed_response or {}).get("Error", {}).get("Code", "")
         record.count(
             record.Costs(
                 calls=1,
-                retries=int(context.get("retries", {}).get("attempt", 1) > 1),
+                retries=int(again),
                 throttled=int(code in THROTTLED),
                 received=int(headers.get("content-length", 0) or 0),
             )
@@ -112,6 +123,42 @@ class Attempts:
         """Whether the pause before the next attempt may outlast the run; after its deadline, others count."""
         left = self._deadline.left() if self._deadline is not None else 0.0
         return 0 < left < min(2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
+
+
+def _began(model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore has no types
+    """A call begins, of which there may be several attempts."""
+    context[_DOING] = record.doing("aws", f"{model.service_model.service_name}:{model.name}")
+
+
+def _answered(parsed: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401 - as above
+    """It was answered; one whose answer is yet to be read goes on until then."""
+    code = str(parsed.get("Error", {}).get("Code", ""))
+    if not code and model.has_streaming_output:
+        _body.set(context.get(_DOING))
+    else:
+        _end(context, code)
+
+
+def _failed(exception: Exception, context: Mapping[str, Any], **_: object) -> None:
+    """No attempt was answered, or none could have helped."""
+    response = getattr(exception, "response", None) or {}
+    _end(context, str(response.get("Error", {}).get("Code", "")) or type(exception).__name__)
+
+
+def _end(context: Mapping[str, Any], error: str) -> None:
+    doing = context.get(_DOING)
+    if isinstance(doing, Doing):
+        doing.end(error)
+
+
+def until_read(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The body of the answer that this thread has got last: the call ends where the body does."""
+    doing = _body.get()
+    if doing is None:
+        yield from pieces
+        return
+    with doing:
+        yield from pieces
 
 
 def _end_of_redirects(response: tuple[Any, Any] | None, **_: object) -> None:

@@ -8,6 +8,7 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime as dt
 import http.client
@@ -68,11 +69,15 @@ class Imds:
         """Return when the service has given a token; `ImdsError` with a diagnosis when it has not in time."""
         share = deadline.share(BUDGET_SECONDS)
 
+        doing = record.doing("imds", "token")
+
         def tell(error: BaseException) -> None:
+            doing.again()
             record.progress(waiting_for=f"IMDS ({error})")
 
         try:
-            retry.until(share, lambda: self._connect(share.clock), on=(NoAnswerError,), tell=tell)
+            with doing:
+                retry.until(share, lambda: self._connect(share.clock), on=(NoAnswerError,), tell=tell)
         except NoAnswerError as error:
             where = " and ".join(endpoint.url for endpoint in self._endpoints)
             raise ImdsError(
@@ -83,14 +88,21 @@ class Imds:
 
     def get(self, path: str, deadline: Deadline) -> str | None:
         """The text at `path` (`meta-data/instance-id`), None when there is none (404)."""
+        # What comes after the second part may be the name of a role or of a tag.
+        doing = record.doing("imds", "/".join(path.split("/")[:2]))
         try:
-            return retry.until(deadline, lambda: self._read(path, deadline.clock), on=(NoAnswerError,))
-        except _NotFoundError:
-            return None
+            with doing, contextlib.suppress(_NotFoundError):
+                return retry.until(
+                    deadline,
+                    lambda: self._read(path, deadline.clock),
+                    on=(NoAnswerError,),
+                    tell=lambda _: doing.again(),
+                )
         except NoAnswerError as error:
             raise ImdsError(
                 f"reading {path} from the instance metadata service", f"the last try: {error}", error.next_step
             ) from error
+        return None
 
     def _connect(self, clock: Clock) -> tuple[Endpoint, Secret]:
         """Ask every endpoint for a token at the same time; keep the first that gives one."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from agent.aws.attempts import until_read
 from agent.aws.content import Checks, given, is_plain
 from agent.aws.failures import calling, code_of, translate
 from agent.errors import AgentError, AwsError, BundleError
@@ -151,7 +152,7 @@ class ConfigBucket:
         # botocore checks the object's own checksum, when it has one, while the body is read.
         checks = Checks(item.size, item.etag if is_plain(headers) else "", {})
         try:
-            for piece in answer["Body"].iter_chunks(_CHUNK):
+            for piece in until_read(answer["Body"].iter_chunks(_CHUNK)):
                 checks.see(piece)
                 yield piece
         except FlexibleChecksumError as error:

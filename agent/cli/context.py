@@ -64,7 +64,7 @@ def conclude(
         engine=Engine(host.docker_host, deadline),
         recorder=recorder,
         keepers=(
-            StatusFile(host.paths.status, clock, redactor),
+            StatusFile(host.paths.status, clock, redactor, recorder.spans),
             History(host.paths.history, clock, redactor),
             *([teller] if teller else []),
         ),

@@ -48,7 +48,7 @@ def start_time(pid: int) -> int | None:
 def age(pid: int) -> float | None:
     """For how many seconds the process has run, by a clock that nobody can set; None when it does not run."""
     started = start_time(pid)
-    return None if started is None else max(0.0, (now() - started) / os.sysconf("SC_CLK_TCK"))
+    return None if started is None else max(0.0, since(started))
 
 
 def in_sessions(sessions: Collection[int]) -> list[Process]:
@@ -59,7 +59,17 @@ def in_sessions(sessions: Collection[int]) -> list[Process]:
 
 def now() -> int:
     """This moment, in the clock ticks in which the kernel says when a process started."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+    return ticks(time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def ticks(seconds: float) -> int:
+    """A time in the kernel's clock ticks."""
+    return int(seconds * os.sysconf("SC_CLK_TCK"))
+
+
+def since(moment: int) -> float:
+    """Seconds since a moment that is given in clock ticks since boot."""
+    return (now() - moment) / os.sysconf("SC_CLK_TCK")
 
 
 def boot() -> str:

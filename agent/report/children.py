@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
 
 from agent.host.clock import Clock, Deadline
 from agent.host.command import Command, Commands, Finished
@@ -28,7 +29,10 @@ class ToldCommands:
         began = self._clock.monotonic()
         record.count(record.Costs(children=1))
         record.say("debug", "command.started", f"$ {command}", argv=list(command.argv))
-        finished = self._inner.run(command, deadline, on_line=on_line, watch=watch)
+        doing = record.doing("command", _name(command.argv))
+        with doing:
+            finished = self._inner.run(command, deadline, on_line=on_line, watch=watch)
+            doing.end("" if finished.ok else _ended(finished.status))
         seconds = round(self._clock.monotonic() - began, 3)
         record.say(
             "debug",
@@ -39,3 +43,22 @@ class ToldCommands:
             seconds=seconds,
         )
         return finished
+
+
+# What Compose and the docker command are asked for; any other word of theirs may be a name or a path.
+_VERBS = frozenset({"config", "up", "pull", "version", "ps", "down", "inspect", "info"})
+
+
+def _name(argv: Sequence[str]) -> str:
+    """What a command is called in the timeline: its program, and of Docker what it is asked for; no argument."""
+    program = PurePath(argv[0]).name
+    if "docker" not in argv:
+        return program
+    words = argv[argv.index("docker") :]
+    verb = next((word for word in words if word in _VERBS), "")
+    dry = "--dry-run" if "--dry-run" in words else ""
+    return " ".join(filter(None, ["docker", "compose" if "compose" in words[:2] else "", verb, dry]))
+
+
+def _ended(status: int) -> str:
+    return f"exit {status}" if status >= 0 else f"signal {-status}"

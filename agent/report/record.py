@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from agent.errors import AgentError, Interrupted
 from agent.host.clock import Clock
+from agent.report.spans import Doing, Kind, Spans
 
 StepState = Literal["running", "done", "failed", "interrupted"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -111,6 +112,7 @@ class Recorder:
         self.warnings: list[str] = []
         self._clock = clock
         self._began = clock.monotonic()
+        self.spans = Spans(self.seconds)
         self._sinks = list(sinks)
         self._lock = threading.RLock()
         for sink in sinks:
@@ -189,6 +191,7 @@ class Recorder:
 
     def finish(self, ending: Ending) -> None:
         """Tell how the run ended: first those who keep it (they came last), so that they have it when others hear."""
+        self.spans.close()
         with self._lock:
             costs = _sum([step.costs for step in self.steps])
             for sink in reversed(self._sinks):
@@ -224,3 +227,11 @@ def say(level: Level, event: str, text: str, **fields: object) -> None:
     current = _current.get()
     if current is not None:
         current[0].say(level, event, text, step=current[1].name, **fields)
+
+
+def doing(kind: Kind, name: str, *, ago: float = 0.0) -> Doing:
+    """Keep what begins now (or began `ago` seconds before) for the timeline; outside any step nothing is kept."""
+    current = _current.get()
+    if current is None:
+        return Spans().begin(kind, name, "", ago)
+    return current[0].spans.begin(kind, name, current[1].name, ago)

@@ -13,6 +13,7 @@ from agent.run import Run
 from agent.stages import probes
 from agent.stages.project import Comparison
 from agent.steps import compose, verify
+from agent.steps.arrivals import Arrivals
 from agent.steps.check import Check
 from agent.steps.compose import Model
 from agent.steps.project import Project
@@ -34,7 +35,7 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
 
     A failure of any of them tells the state of all services.
     """
-    restarts = verify.restart_counts(seen.before)
+    restarts, arrivals = verify.restart_counts(seen.before), Arrivals()
     with run.step("up", "starting the services") as step:
         try:
             finished = compose.up(
@@ -43,7 +44,7 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
                 run.deadline,
                 recreate=run.options.recreate,
                 pull=run.options.images_wanted,
-                watch=lambda: _expect_no_loop(run, model, restarts, seen.leaving),
+                watch=lambda: _expect_no_loop(run, model, restarts, seen.leaving, arrivals),
             )
         except DeadlineExceeded as error:
             raise _failed_up(run, model, restarts, [str(error)]) from error
@@ -55,15 +56,17 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
             raise _failed_up(run, model, restarts, [said])
         actions = compose.actions_of(finished)
         step.detail = amount(len(actions), "container")
-    health = see_healthy(run, model, restarts, probes.limits(checks))
+    health = see_healthy(run, model, restarts, probes.limits(checks), arrivals)
     probes.run_checks(run, opened, checks)
     return Deployed(health=health, actions=actions, reasons=seen.reasons)
 
 
-def _expect_no_loop(run: Run, model: Model, restarts: Mapping[str, int], leaving: Collection[str]) -> None:
+def _expect_no_loop(
+    run: Run, model: Model, restarts: Mapping[str, int], leaving: Collection[str], arrivals: Arrivals
+) -> None:
     """Compose waits without end for the completion of a service that fails and is restarted again and again."""
     with contextlib.suppress(UnreachableError):  # Compose will say so itself
-        verify.expect_no_loop(model, run.engine, run.deadline, restarts, leaving)
+        verify.expect_no_loop(model, run.engine, run.deadline, restarts, leaving, arrivals=arrivals)
 
 
 def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, checks: Sequence[Check]) -> Deployed:
@@ -74,7 +77,9 @@ def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, check
     return Deployed(health=health, actions=seen.plan.actions, reasons=seen.reasons)
 
 
-def see_healthy(run: Run, model: Model, restarts: Mapping[str, int], limits: Limits) -> list[Health]:
+def see_healthy(
+    run: Run, model: Model, restarts: Mapping[str, int], limits: Limits, arrivals: Arrivals | None = None
+) -> list[Health]:
     """Wait until every service is well."""
     with run.step("verify", "waiting for the services to be healthy") as step:
         try:
@@ -85,6 +90,7 @@ def see_healthy(run: Run, model: Model, restarts: Mapping[str, int], limits: Lim
                 lambda text: record.progress(waiting_for=text),
                 restarts=restarts,
                 limits=limits,
+                arrivals=arrivals,
             )
         except UnreachableError as error:
             # `up` was reached: that the engine went away is a deploy that was not seen healthy, and nothing less.

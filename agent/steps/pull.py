@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from agent.errors import DeadlineExceeded
 from agent.host.clock import Deadline
 from agent.host.command import Command, Commands, Finished
+from agent.report import record
+from agent.report.spans import Doing
 from agent.steps.project import Project
 from agent.steps.pull_faults import Fault
 from agent.steps.pull_rounds import Rounds
 
 # `api Pulled`, from Compose 2.40 on `Image host/api:1 Pulled`. What follows `Error` is the cause; some versions leave
 # it out, and none says anything of a service whose layers could not be fetched.
-_LINE = re.compile(r"(?:Image )?(\S+) +(Pulled|Error|Skipped)\b[\s-]*(.*)")
+_LINE = re.compile(r"(?:Image )?(\S+) +(Pulling|Pulled|Error|Skipped)\b[\s-]*(.*)")
 _WAITS_FOR_ANOTHER = "already being pulled"
 
 
@@ -42,8 +44,11 @@ def pull_name(
     """Pull one image by a name that the compose file need not have (`host/name@sha256:...`), as patiently."""
 
     def attempt(_: Sequence[str]) -> list[Fault]:
+        doing = record.doing("image", name)
         try:
-            finished = commands.run(Command(argv=("docker", "pull", "--quiet", name), env=project.env), deadline)
+            with doing:
+                finished = commands.run(Command(argv=("docker", "pull", "--quiet", name), env=project.env), deadline)
+                doing.end("" if finished.ok else Fault(name, _last(finished)).kind)
         except DeadlineExceeded as exceeded:
             raise _outstanding(exceeded, f"pulling {name}", [name]) from None
         return [] if finished.ok else [Fault(name, _last(finished))]
@@ -71,6 +76,7 @@ class _Compose:
         self._done: set[str] = set()
         self._skipped: set[str] = set()
         self._causes: dict[str, str] = {}
+        self._doing: dict[str, Doing] = {}
 
     def attempt(self, images: Sequence[str]) -> list[Fault]:
         """Pull `images`; what is not heard to be there is asked for alone, for its cause."""
@@ -86,7 +92,13 @@ class _Compose:
                     continue
                 cause = _last(alone)
             faults.append(Fault(image, _plain(cause)))
+        for fault in faults:
+            self._end(fault.image, fault.kind)
         return faults
+
+    def _end(self, image: str, error: str = "") -> None:
+        if image in self._doing:
+            self._doing.pop(image).end(error)
 
     def _run(self, images: Sequence[str], *, each: bool) -> Finished:
         names = [name for image in images for name in self._services[image]]
@@ -102,7 +114,9 @@ class _Compose:
         image = self._image_of.get(match[1]) if match else None
         if match is None or image is None:
             return
-        if match[2] == "Pulled":
+        if match[2] == "Pulling" and image not in self._done:
+            self._doing.setdefault(image, record.doing("image", image))
+        elif match[2] == "Pulled":
             self._finish(image)
         elif match[2] == "Error":
             self._causes[image] = match[3]
@@ -111,6 +125,7 @@ class _Compose:
 
     def _finish(self, image: str) -> None:
         self._done.add(image)
+        self._end(image)
         self._tell(len(self._done))
 
     def _settled(self, image: str) -> bool:

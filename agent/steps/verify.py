@@ -14,6 +14,7 @@ from typing import Protocol
 from agent.errors import AgentError, DeployFailed
 from agent.host.clock import Clock, Deadline
 from agent.host.engine_answers import Container
+from agent.steps.arrivals import Arrivals
 from agent.steps.compose import Model
 from agent.steps.verdict import Health, judge
 
@@ -100,13 +101,15 @@ def wait(
     *,
     restarts: Mapping[str, int],
     limits: Limits | None = None,
+    arrivals: Arrivals | None = None,
 ) -> list[Health]:
     """Return when every service is well; `DeployFailed` with evidence when one has failed or the deadline is over."""
     asked = limits or {}
     own = {name: deadline.share(limit.within) for name, limit in asked.items() if limit.within is not None}
-    watch = Watch(deadline.clock)
+    watch, arrivals = Watch(deadline.clock), arrivals or Arrivals()
     while True:
         seen = [_late(item, own) for item in look(model, engine, watch, restarts, asked)]
+        arrivals.saw(seen)
         if all(item.verdict == "well" for item in seen):
             return seen
         waiting = [item for item in seen if item.verdict != "well"]
@@ -117,14 +120,22 @@ def wait(
 
 
 def expect_no_loop(
-    model: Model, engine: Looking, deadline: Deadline, restarts: Mapping[str, int], leaving: Collection[str]
+    model: Model,
+    engine: Looking,
+    deadline: Deadline,
+    restarts: Mapping[str, int],
+    leaving: Collection[str],
+    *,
+    arrivals: Arrivals | None = None,
 ) -> None:
     """Raise `DeployFailed` with evidence when a container is in a restart loop; no other verdict is early enough.
 
     `restarts` as for `judged`; `leaving` are the ids of containers that are being replaced: theirs do not count.
     """
     staying = [item for item in engine.containers(model.name) if item.id not in leaving]
-    unwell = [item for item in judged(model, staying, Watch(deadline.clock), restarts) if item.verdict != "well"]
+    seen = judged(model, staying, Watch(deadline.clock), restarts)
+    (arrivals or Arrivals()).saw(seen)
+    unwell = [item for item in seen if item.verdict != "well"]
     if any(item.verdict == "failed" and item.state == "restarting" for item in unwell):
         raise failure(unwell, engine, deadline)
 
