@@ -41,6 +41,13 @@ def seconds(text: str) -> float:
     return number
 
 
+def columns(text: str) -> int:
+    """A command line's width of a page."""
+    if not text.isascii() or not text.isdecimal() or not 60 <= int(text[:9]) <= 1000:  # noqa: PLR2004 - what can be read
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of columns from 60 to 1000")
+    return int(text)
+
+
 def deadline(parser: argparse.ArgumentParser) -> None:
     """`--deadline`, for every command that waits for something."""
     parser.add_argument("--deadline", type=seconds, default=300.0, metavar="SECONDS", help="for the whole run (300)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.cli import arguments_deploy, arguments_image
-from agent.cli.argument_parts import deadline, global_options
+from agent.cli.argument_parts import columns, deadline, global_options
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
 not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the release before restored, 76 deploy
@@ -49,6 +49,19 @@ def _status(parser: argparse.ArgumentParser) -> None:
     parser.description = "Show the running or the last run; exits with that run's code, 69 while there is none yet."
     parser.add_argument("--json", action="store_true", help="print the whole document (schema 1)")
     parser.add_argument("--wait", action="store_true", help="wait until the run has ended")
+    global_options(parser, first=False)
+
+
+def _timeline(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw the running or the last run as a waterfall: steps, AWS calls, commands, images, services. Reads what"
+        " `status --json` prints; exits with 0 whatever became of the run, 69 while there is none."
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--svg", action="store_true", help="a picture that stands alone, instead of text")
+    form.add_argument("--json", action="store_true", help="print one document (schema 1)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (0644) instead")
+    parser.add_argument("--width", type=columns, metavar="N", help="so many columns (the terminal's, else 100)")
     global_options(parser, first=False)
 
 
@@ -155,5 +168,6 @@ COMMANDS = {
     "bake": ("pull a role's images, for a machine that becomes an image", arguments_image.bake),
     "clean": ("remove what is this host's own, before it becomes an image", arguments_image.clean),
     "status": ("the running or the last run", _status),
+    "timeline": ("where the time of the last run went", _timeline),
     "support-bundle": ("collect what helps to find a fault, without secrets", _support_bundle),
 }

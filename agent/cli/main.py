@@ -30,6 +30,7 @@ MODULES = {
     "clean": "agent.cli.clean",
     "signal": "agent.cli.signal",
     "status": "agent.cli.status",
+    "timeline": "agent.cli.timeline",
     "support-bundle": "agent.cli.support_bundle",
 }
 
