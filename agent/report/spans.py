@@ -147,7 +147,7 @@ class Spans:
         with self._lock:
             kept = sorted(self._kept, key=lambda span: span.started)
             # Few names, often: each is cleaned once.
-            shown = {text: _plain(text, clean) for span in kept for text in (span.name, span.error)}
+            shown = {text: _plain(text, clean) for text in {part for span in kept for part in (span.name, span.error)}}
             return [
                 {
                     "kind": span.kind,
@@ -167,5 +167,6 @@ class Spans:
 def _plain(text: str, clean: Callable[[str], str]) -> str:
     """Without secrets, also those that a control character would hide; cut last, so that none is cut in two."""
     text = clean(text)
-    text = clean("".join(one if one.isprintable() else "?" for one in text))
+    if not text.isprintable():
+        text = clean("".join(one if one.isprintable() else "?" for one in text))
     return text if len(text) <= NAME_LENGTH else f"{text[: NAME_LENGTH - 3]}..."
