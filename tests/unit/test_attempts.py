@@ -160,3 +160,37 @@ def test_what_is_tried_again_is_shown_while_it_is() -> None:
 
     assert (step.costs.calls, step.costs.retries, step.costs.throttled) == (2, 1, 1)
     assert any("AWS (GetParametersByPath, attempt 2: ThrottlingException)" in line for line in sink.lines)
+
+
+def test_the_timeline_has_a_call_by_its_name_with_its_attempts_and_its_end() -> None:
+    replies = [refusal("ThrottlingException"), Reply(body=b"{}"), refusal("AccessDeniedException")]
+    recorder = Recorder(HEAD, FakeClock(), [])
+    with Loopback(lambda _: replies.pop(0)) as server, recorder.step("values", "x"):
+        made = session(server.url)
+        ask(made)
+        with pytest.raises(ClientError):
+            ask(made)
+
+    first, second = recorder.spans.document(str)
+    assert first | {"started": 0, "seconds": 0} == {
+        "kind": "aws",
+        "name": "ssm:GetParametersByPath",
+        "step": "values",
+        "started": 0,
+        "seconds": 0,
+        "count": 1,
+        "attempts": 2,
+        "failed": 0,
+        "error": None,
+    }
+    assert (second["attempts"], second["failed"], second["error"]) == (1, 1, "AccessDeniedException")
+
+
+def test_a_call_without_an_answer_is_in_the_timeline_with_its_cause() -> None:
+    recorder = Recorder(HEAD, FakeClock(), [])
+    made = session(refusing_address(), deadline=seconds(1))
+    with recorder.step("values", "x"), pytest.raises(Exception, match="Could not connect"):
+        ask(made)
+
+    (span,) = recorder.spans.document(str)
+    assert (span["error"], span["seconds"]) == ("EndpointConnectionError", 0)

@@ -215,6 +215,22 @@ def test_a_failing_store_is_asked_again_by_the_sdk_and_every_try_is_counted() ->
     assert step.costs.received >= len(CONTENT)
 
 
+def test_the_timeline_has_an_object_until_its_body_is_read() -> None:
+    clock = FakeClock()
+    recorder = Recorder(HEAD, clock, [])
+    with Loopback(Store()) as server, recorder.step("bundle", "x"):
+        made = bucket(server.url)
+        pieces = made._stream(ITEM)
+        read = next(pieces)
+        assert recorder.spans.document(str)[0]["seconds"] is None
+        clock.advance(3)
+        read += b"".join(pieces)
+
+    (span,) = recorder.spans.document(str)
+    assert read == CONTENT
+    assert (span["name"], span["seconds"], span["error"]) == ("s3:GetObject", 3, None)
+
+
 # --- listings
 
 

@@ -345,3 +345,29 @@ def test_a_told_command_is_counted_and_recorded_with_its_time_and_status() -> No
     assert "debug command.started: $ docker ps" in sink.lines
     assert "debug command.finished: `docker` exited with 3 after 1.5 s" in sink.lines
     assert heard == ["oh"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (
+            ("docker", "compose", "-f", "/CANARY", "--env-file", "/dev/null", "up", "--detach"),
+            "docker compose up",
+        ),
+        (("docker", "compose", "-f", "/x/up.yaml", "--dry-run", "up", "--no-start"), "docker compose up --dry-run"),
+        (("unshare", "-m", "docker", "compose", "config", "--format", "json"), "docker compose config"),
+        (("docker", "compose", "pull", "up", "CANARY"), "docker compose pull"),
+        (("docker", "pull", "--quiet", "CANARY"), "docker pull"),
+        (("/opt/services/api/hooks/pre-up.d/10-certs", "CANARY"), "10-certs"),
+        (("systemctl", "restart", "CANARY"), "systemctl"),
+    ],
+)
+def test_the_timeline_has_a_command_by_its_name_and_no_argument_of_it(argv: tuple[str, ...], name: str) -> None:
+    clock, inner = FakeClock(), FakeCommands()
+    inner.expect(*argv, status=3, does=lambda _: clock.advance(1.5))
+    recorder = Recorder(fakes.HEAD, clock, [])
+    with recorder.step("look", "looking"):
+        ToldCommands(inner, clock).run(Command(argv=argv, env={}), clock.deadline())
+
+    (span,) = recorder.spans.document(str)
+    assert (span["kind"], span["name"], span["seconds"], span["error"]) == ("command", name, 1.5, "exit 3")

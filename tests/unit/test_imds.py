@@ -300,10 +300,25 @@ def test_who_waits_for_the_service_says_so() -> None:
             service.token_status = 200
 
     clock = Mending()
-    with Loopback(service) as server, Recorder(fakes.HEAD, clock, [sink]).step("identity", "finding out who this is"):
+    recorder = Recorder(fakes.HEAD, clock, [sink])
+    with Loopback(service) as server, recorder.step("identity", "finding out who this is"):
         client(server.url).wait(clock.deadline())
 
     assert "progressed identity: -, IMDS (HTTP 500 to the token request)" in sink.lines
+    (span,) = recorder.spans.document(str)
+    assert (span["kind"], span["name"], span["attempts"], span["error"]) == ("imds", "token", 2, None)
+    assert span["seconds"] == pytest.approx(sum(clock.sleeps), abs=0.001)
+
+
+def test_the_timeline_names_no_role_and_no_tag() -> None:
+    recorder = Recorder(fakes.HEAD, FakeClock(), [])
+    with Loopback(Service()) as server, recorder.step("identity", "x"):
+        made = client(server.url)
+        for path in ("meta-data/iam/security-credentials/CANARYrole", "meta-data/tags/instance/CANARYtag"):
+            made.get(path, FakeClock().deadline())
+
+    spans = recorder.spans.document(str)
+    assert [(span["name"], span["error"]) for span in spans] == [("meta-data/iam", None), ("meta-data/tags", None)]
 
 
 # --- one request

@@ -64,6 +64,7 @@ class Pulling:
         self.told: list[int] = []
         self.logins = 0
         self._recorder = Recorder(HEAD, self.clock, [self.sayings])
+        self.spans = self._recorder.spans
         self._wanted = wanted
 
     def together(self, services: str, *lines: str, status: int = 0) -> None:
@@ -125,6 +126,37 @@ def test_pulled_images_are_counted_as_they_come() -> None:
 
     assert pulling.run().costs.retries == 0
     assert pulling.told == [1, 2]
+
+
+def test_the_timeline_has_each_image_with_its_time_and_the_kind_of_its_failure() -> None:
+    pulling = Pulling()
+    told = (
+        " api Pulling ",
+        " db Pulling ",
+        " 4f4fb7 Pulling fs layer ",
+        " api Pulled ",
+        f" db Error {THROTTLED}",
+    )
+    pulling.together("api job db", *told)
+    pulling.together("db", " Image db Pulling ", " db Pulled ")
+    pulling.run()
+
+    first, failed, again = sorted(pulling.spans.document(str), key=lambda span: (span["name"], span["started"]))
+    assert (first["kind"], first["name"], first["step"], first["error"]) == ("image", API, "pull", None)
+    assert (failed["name"], failed["error"], failed["seconds"]) == (DB, "throttled", 0)
+    assert (again["name"], again["error"]) == (DB, None)
+    assert again["started"] == pytest.approx(sum(pulling.clock.sleeps), abs=0.001)
+
+
+def test_an_image_that_is_pulled_by_its_name_is_in_the_timeline_too() -> None:
+    pulling = Pulling()
+    pulling.commands.expect("docker", "pull", "--quiet", API, status=1, err=MISSING.format(API).encode())
+    recorder = Recorder(HEAD, pulling.clock, [])
+    with pytest.raises(ImageMissing), recorder.step("images", "x"):
+        pull_name(PROJECT, pulling.commands, pulling.clock.deadline(), API, log_in_again=None)
+
+    (span,) = recorder.spans.document(str)
+    assert (span["kind"], span["name"], span["error"]) == ("image", API, "missing")
 
 
 def test_compose_from_2_40_on_names_images_instead_of_services() -> None:

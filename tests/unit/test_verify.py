@@ -11,13 +11,15 @@ import pytest
 
 from agent.errors import DeployFailed, EngineError
 from agent.host.engine_answers import Container, container_of
+from agent.report.record import Recorder
 from agent.stages.project import Comparison
 from agent.steps import verify
+from agent.steps.arrivals import Arrivals
 from agent.steps.compose import Model, Plan
 from agent.steps.service import Service
 from agent.steps.verdict import RESTART_SECONDS, STABLE_SECONDS, Health, Verdict
 from agent.steps.verify import Limit, Watch
-from tests.unit.fakes import EPOCH, HEALTHY, FakeClock, FakeEngine
+from tests.unit.fakes import EPOCH, HEAD, HEALTHY, FakeClock, FakeEngine
 
 
 def ago(seconds: float) -> dt.datetime:
@@ -350,3 +352,39 @@ def test_of_the_containers_that_are_there_those_are_leaving_that_compose_would_r
     seen = Comparison(plan=Plan(fates), fates=(), before=before, health=())
 
     assert seen.leaving == {"api-api-1", "api-old-1"}
+
+
+def test_the_timeline_has_each_service_from_its_container_s_start_until_it_was_seen_well() -> None:
+    clock = FakeClock()
+    recorder = Recorder(HEAD, clock, [])
+    clock.advance(10)
+    slow = replace(HEALTHY, id="c2", name="api-db-1", service="db", health="starting", up=4.0)
+    old = replace(HEALTHY, up=86400.0)
+    engine = FakeEngine(*[[old, slow]] * 4, [old, replace(slow, health="healthy")])
+    with recorder.step("verify", "x"):
+        verify.wait(model(service(), service("db")), engine, clock.deadline(60), lambda _: None, restarts={})
+
+    spans = {str(span["name"]): span for span in recorder.spans.document(str)}
+    assert (spans["db"]["kind"], spans["db"]["started"], spans["db"]["seconds"]) == ("service", 6, 5)
+    assert (spans["api"]["started"], spans["api"]["seconds"]) == (10, 0)
+
+
+def test_a_service_that_fails_is_in_the_timeline_with_its_state() -> None:
+    recorder = Recorder(HEAD, FakeClock(), [])
+    engine = FakeEngine([replace(HEALTHY, health="unhealthy")], logs={"api-api-1": []})
+    with recorder.step("verify", "x"), pytest.raises(DeployFailed):
+        wait(engine, FakeClock())
+
+    (span,) = recorder.spans.document(str)
+    assert span["error"] == "unhealthy"
+
+
+def test_what_looks_failed_during_the_start_is_not_told_to_have_failed() -> None:
+    recorder, arrivals = Recorder(HEAD, FakeClock(), []), Arrivals()
+    with recorder.step("up", "x"):
+        for health in ("starting", "unhealthy", "healthy"):
+            engine = FakeEngine([replace(HEALTHY, health=health)])
+            verify.expect_no_loop(model(), engine, FakeClock().deadline(), {}, (), arrivals=arrivals)
+
+    (span,) = recorder.spans.document(str)
+    assert (span["error"], span["seconds"]) == (None, 0)
