@@ -15,6 +15,7 @@ _FAILED = "31"
 # Name, duration, share.
 _FIGURES = 19
 _TICK_WIDTH = 12
+_HALF_A_CELL = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class _Page:
         """The bar with its name and figures; what is to be said of it beside it, or below where it has no room."""
         start = min(self._column(bar.start), self._room - 1)
         end = min(max(math.ceil(bar.end / self._seconds * self._room), start + 1), self._room)
-        exact = bar.seconds / self._seconds * self._room
-        fill = self._marks.moment if exact < 0.5 else self._marks.step if bar.kind == "step" else self._marks.span  # noqa: PLR2004 - half a cell
+        fill = self._marks.step if bar.kind == "step" else self._marks.span
+        if bar.seconds / self._seconds * self._room < _HALF_A_CELL:
+            end, fill = start + 1, self._marks.moment
         drawn = self._paint(_FAILED if bar.state == "failed" else _COLOURS.get(bar.kind, "0"), fill * (end - start))
         note, before, below = bar.note, "", ""
         if note and end + 1 + len(note) > self._room:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import re
+import xml.etree.ElementTree as ET
+from typing import Any
 
 from tests.lab.aws import Fault
 from tests.lab.lab import Lab
@@ -291,8 +294,10 @@ def test_two_runs_never_meet(instance: Lab) -> None:
     assert json.loads(status.read_text())["outcome"] == "interrupted"
 
 
-def test_the_status_shows_steps_calls_and_bytes(instance: Lab) -> None:
+def test_the_status_shows_steps_calls_and_bytes_and_the_timeline_draws_them(instance: Lab) -> None:
     assert instance.agent("status").returncode == 69
+    assert instance.agent("timeline").returncode == 69
+    instance.aws.add_fault(Fault("ssm:GetParametersByPath", status=400, code="ThrottlingException", times=1))
     assert instance.agent("init").returncode == 0
 
     shown, as_json = instance.agent("status"), instance.agent("status", "--json")
@@ -310,6 +315,32 @@ def test_the_status_shows_steps_calls_and_bytes(instance: Lab) -> None:
     assert document["totals"]["calls"] == len(instance.aws.calls())
     assert "verified" in shown.stdout
     assert "telapi" in shown.stdout
+    timeline_shows(instance, document["spans"])
+
+
+def timeline_shows(lab: Lab, spans: list[dict[str, Any]]) -> None:
+    """Every call that AWS saw, the image, what was run, and the service from its start until it was seen healthy."""
+    calls = collections.Counter[str]()
+    for span in spans:
+        if span["kind"] == "aws":
+            calls[span["name"]] += span["attempts"]
+    assert calls == collections.Counter(call.name for call in lab.aws.calls())
+    assert [span["error"] for span in spans if span["error"]] == []
+    (image,) = [span for span in spans if span["kind"] == "image"]
+    assert image["name"].endswith(f"/app:{TAG}")
+    assert image["seconds"] > 0
+    by_name = {span["name"]: span for span in spans}
+    assert by_name["telapi"]["kind"] == by_name["migrate"]["kind"] == "service"
+    assert by_name["telapi"]["seconds"] > 0.1
+    assert {"token", "docker compose config", "docker compose up"} <= set(by_name)
+    drawn, picture = lab.agent("timeline"), lab.agent("timeline", "--svg")
+    assert drawn.returncode == picture.returncode == 0
+    assert drawn.stdout.isascii()
+    assert re.search(r"ssm:GetParametersByPath +0\.\d\d s|ssm:GetParametersByPath +\d\.\d s", drawn.stdout)
+    assert "1 retry" in drawn.stdout
+    titles = [item.text or "" for item in ET.fromstring(picture.stdout).iter("{http://www.w3.org/2000/svg}title")]
+    assert [title for title in titles if title.startswith("service telapi: ")] != []
+    assert not [value for value in canaries().values() if any(value in text for text in (drawn.stdout, picture.stdout))]
 
 
 def test_two_slugs_that_fit_need_a_choice_and_one_is_found(instance: Lab) -> None:

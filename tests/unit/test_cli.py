@@ -50,10 +50,21 @@ def write_status(root: Path, ending: Ending | None, pid: int | None = None) -> N
         recorder.finish(ending)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["init", "--help"], ["--version"], ["status"], ["status", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["init", "--help"],
+        ["--version"],
+        ["status"],
+        ["status", "--json"],
+        ["timeline"],
+        ["timeline", "--svg"],
+    ],
+)
 def test_help_and_status_load_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     write_status(tmp_path, Ending(outcome="verified", exit_code=0, text="x"))
-    if arguments[0] == "status":
+    if arguments[0] in {"status", "timeline"}:
         arguments = [*arguments, "--root", str(tmp_path)]
     out = children.python(LOADED, arguments=arguments).out
     loaded = set(json.loads(out.rpartition("LOADED ")[2].replace("'", '"')))

@@ -377,6 +377,34 @@ def test_off_a_terminal_it_is_plain_ascii_of_a_hundred_columns(tmp_path: Path) -
     assert out.splitlines() == text(RUN, 100)
 
 
+class Terminal(io.TextIOWrapper):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "utf8", "colour"),
+    [
+        ({"TERM": "xterm"}, "utf-8", True, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "utf-8", True, False),
+        ({"TERM": "dumb"}, "utf-8", True, False),
+        ({"TERM": "xterm"}, "ascii", False, True),
+    ],
+)
+def test_on_a_terminal_it_is_what_the_terminal_can_show(
+    tmp_path: Path, environ: dict[str, str], encoding: str, *, utf8: bool, colour: bool
+) -> None:
+    write(tmp_path, RUN)
+    out = Terminal(io.BytesIO(), encoding)
+    parsed = parser().parse_args(["--root", str(tmp_path), "timeline", "--width", "90"])
+    timeline.run(parsed, Surroundings(environ=environ, out=out, err=io.StringIO(), argv=["timeline"]))
+    out.seek(0)
+
+    assert out.read().splitlines() == text(RUN, 90, utf8=utf8, colour=colour)
+
+
 def test_a_failed_run_is_drawn_and_that_is_no_failure(tmp_path: Path) -> None:
     write(tmp_path, RUN | {"outcome": "failed", "exit_code": 76})
     code, out = run(tmp_path, "--width", "80")
