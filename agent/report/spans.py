@@ -131,7 +131,7 @@ class Spans:
             span.ended = max(span.ended, now)
             if error:
                 span.failed += 1
-                span.error = span.error or error
+                span.error = span.error or error[:_MOST_KEPT]
 
     def close(self) -> None:
         """The run is over: what still goes on was not ended by anything that happened in it."""
