@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Self
 
 from agent.errors import AgentError
@@ -23,7 +22,6 @@ NAME_LENGTH = 120
 _MOST_KEPT = 1000
 
 
-@dataclass(eq=False, slots=True)
 class Span:
     """Something that took time, or `count` of them, which are then told from the first one's begin to the last's end.
 
@@ -31,16 +29,16 @@ class Span:
     is `error`; `attempts` are those of all together.
     """
 
-    kind: Kind
-    name: str
-    step: str
-    started: float
-    ended: float = 0.0
-    count: int = 1
-    open: int = 1
-    attempts: int = 1
-    failed: int = 0
-    error: str = ""
+    # No dataclass: to make one costs more than all spans of a run.
+    def __init__(self, kind: Kind, name: str, step: str, started: float) -> None:
+        self.kind = kind
+        self.name = name
+        self.step = step
+        self.started = started
+        self.ended = 0.0
+        self.count = self.open = self.attempts = 1
+        self.failed = 0
+        self.error = ""
 
     def fold(self, other: Span) -> None:
         """Count `other` as part of this one."""
