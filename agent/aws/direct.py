@@ -22,6 +22,7 @@ from typing import Any
 from agent.aws.sigv4 import SigningKeys, quoted, signed
 from agent.host.proxy import Proxies
 from agent.report import record
+from agent.report.spans import Doing
 
 _CHUNK = 256 << 10
 _OK = 200
@@ -95,28 +96,34 @@ class DirectReads:
         if sent is None:
             self.give_up()
             return None
-        connection, answer = sent
-        return Opened({name.lower(): value for name, value in answer.getheaders()}, self._body(connection, answer))
+        connection, answer, doing = sent
+        return Opened(
+            {name.lower(): value for name, value in answer.getheaders()},
+            _until_over(doing, self._body(connection, answer)),
+        )
 
     def _send(
         self, place: Place, trust: ssl.SSLContext, path: str, headers: Mapping[str, str]
-    ) -> tuple[HTTPSConnection, HTTPResponse] | None:
-        """An answer of 200 and its connection; None for any other end."""
+    ) -> tuple[HTTPSConnection, HTTPResponse, Doing] | None:
+        """An answer of 200, its connection, and what the timeline keeps of it; None for any other end."""
         connection = self._unused(place) or HTTPSConnection(
             place.host, place.port, timeout=self._seconds, context=trust
         )
         record.count(record.Costs(calls=1))
+        doing = record.doing("aws", "s3:GetObject")
         try:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
-        except (OSError, HTTPException):
+        except (OSError, HTTPException) as error:
+            doing.end(type(error).__name__)
             connection.close()
             return None
         if answer.status != _OK:
+            doing.end(f"HTTP {answer.status}")
             answer.close()
             connection.close()
             return None
-        return connection, answer
+        return connection, answer, doing
 
     def _body(self, connection: HTTPSConnection, answer: HTTPResponse) -> Iterator[bytes]:
         """The pieces; when all were taken, the connection is used again."""
@@ -152,6 +159,11 @@ class DirectReads:
             base = f"{parts.path.rstrip('/')}/"
             agent = _text(request.headers.get("User-Agent", ""))
             self._place = Place(parts.hostname, parts.port or HTTPS_PORT, base, scope[1], agent)
+
+
+def _until_over(doing: Doing, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    with doing:
+        yield from pieces
 
 
 def _close(idle: queue.LifoQueue[HTTPSConnection]) -> None:

@@ -220,7 +220,7 @@ def test_the_timeline_has_an_object_until_its_body_is_read() -> None:
     recorder = Recorder(HEAD, clock, [])
     with Loopback(Store()) as server, recorder.step("bundle", "x"):
         made = bucket(server.url)
-        pieces = made._stream(ITEM)
+        pieces = made._by_the_sdk(ITEM, "reading it")
         read = next(pieces)
         assert recorder.spans.document(str)[0]["seconds"] is None
         clock.advance(3)

@@ -31,8 +31,9 @@ from agent.aws.session import AwsSession, Credentials, Keys
 from agent.aws.sigv4 import SigningKeys, quoted, signed
 from agent.errors import BundleError
 from agent.host.proxy import Proxies
+from agent.report.record import Recorder
 from agent.secret import Secret
-from tests.unit.fakes import Loopback, Reply, Request
+from tests.unit.fakes import HEAD, FakeClock, Loopback, Reply, Request
 
 NAME = "delphi-config"
 CONTENT = bytes(range(256)) * 3000
@@ -139,6 +140,20 @@ def test_any_other_answer_is_the_sdks_to_ask_for_again(reading: Reading, status:
 
     assert reading(store) == hashlib.sha256(CONTENT).hexdigest()
     assert store.seen == ["direct", "sdk"]
+
+
+@pytest.mark.parametrize(
+    ("first", "ends"), [([], [None]), ([Reply(503)], ["HTTP 503", None])], ids=["one way", "both ways"]
+)
+def test_the_timeline_has_each_request_until_its_body_is_read(
+    reading: Reading, first: list[Reply], ends: list[str | None]
+) -> None:
+    recorder = Recorder(HEAD, FakeClock(), [])
+    with recorder.step("bundle", "x"):
+        reading(Store(*first))
+
+    spans = [span for span in recorder.spans.document(str) if span["name"] == "s3:GetObject"]
+    assert [(span["error"], span["seconds"], span["step"]) for span in spans] == [(end, 0, "bundle") for end in ends]
 
 
 def test_an_object_that_was_replaced_is_told_by_the_sdk(reading: Reading) -> None:
