@@ -123,6 +123,7 @@ class DirectReads:
             answer.close()
             connection.close()
             return None
+        record.count(record.Costs(received=answer.length or 0))
         return connection, answer, doing
 
     def _body(self, connection: HTTPSConnection, answer: HTTPResponse) -> Iterator[bytes]:

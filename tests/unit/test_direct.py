@@ -149,11 +149,12 @@ def test_the_timeline_has_each_request_until_its_body_is_read(
     reading: Reading, first: list[Reply], ends: list[str | None]
 ) -> None:
     recorder = Recorder(HEAD, FakeClock(), [])
-    with recorder.step("bundle", "x"):
+    with recorder.step("bundle", "x") as step:
         reading(Store(*first))
 
     spans = [span for span in recorder.spans.document(str) if span["name"] == "s3:GetObject"]
     assert [(span["error"], span["seconds"], span["step"]) for span in spans] == [(end, 0, "bundle") for end in ends]
+    assert step.costs.received >= len(CONTENT)
 
 
 def test_an_object_that_was_replaced_is_told_by_the_sdk(reading: Reading) -> None:
