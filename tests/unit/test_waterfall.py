@@ -355,10 +355,11 @@ def test_times_of_the_scale_are_short(seconds: float, shown: str) -> None:
 
 
 def run(root: Path, *arguments: str) -> tuple[int, str]:
-    out = io.StringIO()
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")  # a pipe
     parsed = parser().parse_args(["--root", str(root), "timeline", *arguments])
     code = timeline.run(parsed, Surroundings(environ={}, out=out, err=io.StringIO(), argv=["timeline"]))
-    return code, out.getvalue()
+    out.seek(0)
+    return code, out.read()
 
 
 def write(root: Path, made: dict[str, Any]) -> None:
