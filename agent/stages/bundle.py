@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.aws.s3 import BundleMoved, ConfigBucket
-from agent.compose_file import project_file
 from agent.errors import BundleError, BundleMissing, HostError
 from agent.host import files
 from agent.report import record
@@ -212,6 +211,8 @@ def _edited(live: Path, kept: Path) -> str:
 
 def _read_by_compose(staged: Staged, role: str) -> list[str]:
     """Of the files that the new bundle lacks, those that Compose would still read; no container runs on them."""
+    from agent.compose_file import project_file  # noqa: PLC0415 - a dozen modules that few runs need
+
     names = {f"{role}/{name}" for name in (*project.FILE_NAMES, *project.OVERRIDE_NAMES)}
     read = project_file.read(project.find(staged.folder / role, role))
     used = [item.path for service in read.services for item in service.env_file if item.path is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agent.compose_file import project_file
 from agent.errors import ManifestError, UnresolvedError
 from agent.report import record
 from agent.report.words import amount
@@ -33,6 +32,8 @@ def expect_possible(opened: Project, model: Model, manifest: Manifest) -> None:
     wanted = [check for check in manifest.checks if check.kind == "service"]
     known = {service.name for service in model.services}
     if not known.issuperset(check.target for check in wanted):
+        from agent.compose_file import project_file  # noqa: PLC0415 - a dozen modules that few runs need
+
         known.update(service.name for service in project_file.read(opened.files).services)
     unknown = [check for check in wanted if check.target not in known]
     if unknown:
