@@ -15,6 +15,7 @@ from agent.secret import Secret
 from agent.stages import host_files
 from agent.steps import (
     compose,
+    compose_program,
     fingerprints,
     mounted,
     project,
@@ -50,12 +51,15 @@ def project_in(
     """The same with an environment of the caller's."""
     live = run.host.paths.role(loaded.role)
     folder = staged.folder / loaded.role if staged is not None and staged.differs else live
-    env = {
-        **environment,
-        **run.host.child_environment(),
-        "DOCKER_CONFIG": Secret(str(docker_config or run.host.paths.docker_config)),
-    }
-    return Project(folder=folder, shown=live, files=project.find(folder, str(live)), env=env)
+    config = docker_config or run.host.paths.docker_config
+    env = {**environment, **run.host.child_environment(), "DOCKER_CONFIG": Secret(str(config))}
+    return Project(
+        folder=folder,
+        shown=live,
+        files=project.find(folder, str(live)),
+        env=env,
+        compose=compose_program.find(config, env["PATH"].reveal()),
+    )
 
 
 def read_model(run: Run, opened: Project, step_name: str = "model") -> compose.Model:

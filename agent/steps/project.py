@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.errors import ComposeFileError
 from agent.host.command import Command
 from agent.secret import Secret
+from agent.steps.compose_program import BY_DOCKER
 
 # In the order in which Compose itself looks (https://docs.docker.com/compose/intro/compose-application-model/).
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -25,8 +26,8 @@ class Project:
     """How to call Compose for one folder. Building a command runs nothing.
 
     `shown` is the folder that messages name: the live one, also while Compose works on the staged tree. `labels` are
-    those that the agent's own file sets, by service; `view` is the command in front of every call, which gives it
-    another view of the file system (see `agent.stages.view`).
+    those that the agent's own file sets, by service; `compose` are the words that call Compose, and `view` is the
+    command in front of every call, which gives it another view of the file system (see `agent.stages.view`).
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Project:
     env: Mapping[str, Secret] = field(repr=False)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     view: tuple[str, ...] = ()
+    compose: tuple[str, ...] = BY_DOCKER
 
     def with_override(self, path: Path, labels: Mapping[str, Mapping[str, str]] | None = None) -> Project:
         """The same project with the agent's own file as the last one."""
@@ -46,7 +48,7 @@ class Project:
 
     def _command(self, *arguments: str) -> Command:
         files = [part for path in self.files for part in ("-f", str(path))]
-        base = ("docker", "compose", *files, "--project-directory", str(self.folder), "--env-file", "/dev/null")
+        base = (*self.compose, *files, "--project-directory", str(self.folder), "--env-file", "/dev/null")
         # In another view the folder may not be there yet.
         return Command(argv=(*self.view, *base, *arguments), env=self.env, cwd=None if self.view else self.folder)
 
@@ -56,7 +58,7 @@ class Project:
 
     def version(self) -> Command:
         """Print the plugin's version; fails when there is no plugin."""
-        return Command(argv=("docker", "compose", "version", "--short"), env=self.env)
+        return Command(argv=(*self.compose, "version", "--short"), env=self.env)
 
     def config(self) -> Command:
         """Print the model with every variable filled in: its output holds secrets."""
