@@ -1,7 +1,8 @@
 """What becomes of each attempt of an AWS call: it is counted, and made again only where that can help.
 
-botocore (`standard` mode) decides about retries, with full jitter; this adds what it does not know: answers that are
-cut off, keys that expired before their time, failures that stay, and when the run's time is over.
+botocore asks (event `needs-retry`) and has no other attempt of its own; `retrying` says after which pause. Here is
+what can help: not against refusals and failures that stay, but for answers that are cut off, and keys that expired
+before their time.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
+from agent.aws.retrying import Failure, Retrying
 from agent.aws.unanswered import is_final
 from agent.host import json_input
-from agent.host.clock import Deadline
 from agent.report import record
 from agent.report.spans import Doing
 
 # How often a call is made whose answers are cut off.
 CUT_OFF_ATTEMPTS = 4
-# botocore's longest pause before another attempt.
-LONGEST_PAUSE_SECONDS = 20
 _FIRST_BAD_STATUS = 300
-_FIRST_SERVER_ERROR = 500
+_TOO_MANY = 429
+_SERVER_FAILED = frozenset({500, 502, 503, 504})
+# Of answers with another status; the last is of STS, when it cannot ask who gave out a web identity.
+_BROKEN = frozenset({"RequestTimeout", "RequestTimeoutException", "IDPCommunicationError"})
 # S3 answers 400 to a HEAD that is signed for another region.
 _REDIRECTS = frozenset({301, 302, 307, 400})
 # In botocore's context of a call: what the timeline keeps of it.
@@ -36,10 +38,8 @@ class Attempts:
     `moved` takes the buckets that are in another region, with it.
     """
 
-    def __init__(
-        self, region: str, deadline: Deadline | None, renew: Callable[[], bool], moved: dict[str, str]
-    ) -> None:
-        self._region, self._deadline, self._renew, self._moved = region, deadline, renew, moved
+    def __init__(self, region: str, retrying: Retrying, renew: Callable[[], bool], moved: dict[str, str]) -> None:
+        self._region, self._retrying, self._renew, self._moved = region, retrying, renew, moved
 
     def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes its clients' classes at run time; none has a type
         """Have botocore tell of each attempt."""
@@ -97,32 +97,48 @@ class Attempts:
         operation: Any,  # noqa: ANN401 - botocore has no types
         **_: object,
     ) -> float | None:
-        """Raise what happened where another attempt cannot help; give 0 for one at once, with new keys."""
+        """Seconds until the next attempt (0: at once, with new keys); None when there shall be none."""
         if caught_exception is not None:
-            if self._is_late(attempts) or is_final(caught_exception):
-                raise caught_exception
-            _tell(operation.name, attempts, type(caught_exception).__name__)
-            return None
-        if response is None or response[0].status_code < _FIRST_BAD_STATUS:
+            failure = _failure_of(caught_exception)
+            why, asked = type(caught_exception).__name__, 0.0
+        elif response is None or response[0].status_code < _FIRST_BAD_STATUS:
+            self._retrying.answered(operation.name)
             if attempts > 1:
                 record.progress(waiting_for="")
             return None
-        code = response[1].get("Error", {}).get("Code", "")
-        if code in EXPIRED and attempts == 1 and self._renew():
-            _tell(operation.name, attempts, code)
-            return 0.0
-        if code in THROTTLED or response[0].status_code >= _FIRST_SERVER_ERROR:
-            if self._is_late(attempts):
-                from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
+        else:
+            why, asked = response[1].get("Error", {}).get("Code", ""), _asked(response[0].headers)
+            if why in EXPIRED and attempts == 1 and self._renew():
+                _tell(operation.name, attempts, why)
+                return 0.0
+            failure = _failure_in(why, response[0].status_code)
+        pause = self._retrying.pause(operation.name, failure, attempts, asked) if failure is not None else None
+        if pause is not None:
+            _tell(operation.name, attempts, why)
+        return pause
 
-                raise ClientError(response[1], operation.name)
-            _tell(operation.name, attempts, code)
-        return None
 
-    def _is_late(self, attempts: int) -> bool:
-        """Whether the pause before the next attempt may outlast the run; after its deadline, others count."""
-        left = self._deadline.left() if self._deadline is not None else 0.0
-        return 0 < left < min(2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
+def _failure_of(error: Exception) -> Failure | None:
+    """What to think of a call that had no answer; None when another attempt would end as this one."""
+    from botocore.exceptions import ConnectionError as NotConnected  # noqa: PLC0415 - `--help` must not load the SDK
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - as above
+
+    return Failure.BROKEN if isinstance(error, NotConnected | HTTPClientError) and not is_final(error) else None
+
+
+def _failure_in(code: str, status: int) -> Failure | None:
+    """What to think of an error that was answered; None when it stays so."""
+    if code in THROTTLED or status == _TOO_MANY:
+        return Failure.THROTTLED
+    return Failure.BROKEN if status in _SERVER_FAILED or code in _BROKEN else None
+
+
+def _asked(headers: Mapping[str, str]) -> float:
+    """The seconds that AWS asks to wait; 0 when it does not."""
+    try:
+        return max(0.0, int(headers.get("x-amz-retry-after", "0")) / 1000)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _began(model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore has no types

@@ -1,13 +1,14 @@
 """The one boto3 session of a run: its credentials, retries, timeouts, proxy and trust, and what its calls cost.
 
-Retries are botocore's own (`standard` mode, full jitter) and are never wrapped a second time. Every HTTP request is
-counted for the step that makes it.
+Retries are made by botocore when `retrying` says so, and by nobody else. Every HTTP request is counted for the step
+that makes it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.aws.attempts import Attempts
+from agent.aws.retrying import Retrying
 from agent.aws.trust import authorities
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
-ATTEMPTS = 10
 HASTY_SECONDS = 1.2
-HASTY_ATTEMPTS = 2
 # More connections do not pay on two cores.
 CONNECTIONS = 16
 
@@ -72,7 +72,7 @@ class AwsSession:
     `variables` are the bootstrap file's over the agent's own environment: like the scripts, which sourced the file,
     the agent honours AWS_ENDPOINT_URL*, AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT there.
     A `hasty` one asks once more at most, and does not wait long: for who asks whether AWS can be reached at all.
-    No retry is begun whose pause may outlast `deadline`: then what AWS said last is told.
+    No pause is begun that outlasts `deadline`: then what AWS said last is told. `place` is for an instance that boots.
     """
 
     def __init__(
@@ -84,8 +84,10 @@ class AwsSession:
         *,
         hasty: bool = False,
         deadline: Deadline | None = None,
+        place: float | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._deadline = deadline
+        self._retrying = Retrying(deadline, place=place, hasty=hasty, chance=chance)
         self._renewing, self._renewed = threading.Lock(), -math.inf
         self._hasty = hasty
         self.moved: dict[str, str] = {}
@@ -163,7 +165,8 @@ class AwsSession:
             region_name=region,
             connect_timeout=HASTY_SECONDS if self._hasty else CONNECT_SECONDS,
             read_timeout=HASTY_SECONDS if self._hasty else READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": HASTY_ATTEMPTS if self._hasty else ATTEMPTS},
+            # Never a second attempt of botocore's own: `Attempts` has it make one.
+            retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=CONNECTIONS,
             # Never None, or it would read the environment with Python's rules; see `Connections`.
             proxies={},
@@ -181,7 +184,7 @@ class AwsSession:
         if self._connections is None:
             self._connections = Connections(authorities(self._variables), self._proxies, config)
         self._connections.serve(client)
-        Attempts(region, self._deadline, self._renew, self.moved).watch(client)
+        Attempts(region, self._retrying, self._renew, self.moved).watch(client)
         return cast("object", client)
 
     def _flag(self, name: str) -> bool | None:

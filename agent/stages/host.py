@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.aws import chain, ecr
 from agent.aws.ecr import Login
 from agent.aws.imds import Imds
+from agent.aws.retrying import place_of
 from agent.aws.session import AwsSession
 from agent.errors import BootstrapError, HostError, StateBroken
 from agent.host import leftovers, lock
@@ -102,7 +103,9 @@ def identify(run: Run, loaded: Bootstrap) -> Cloud:
         who = identity.establish(loaded, imds, run.host.paths, run.deadline, provided)
         step.detail = who.text
     run.warn("identity.warning", *who.warnings)
-    session = AwsSession(loaded.region, who.credentials, proxies, variables, deadline=run.deadline)
+    # A fleet boots at once, and nobody looks; an operator is never made to wait for its sake.
+    place = place_of(who.instance_id) if run.recorder.head.boot else None
+    session = AwsSession(loaded.region, who.credentials, proxies, variables, deadline=run.deadline, place=place)
     return Cloud(identity=who, imds=imds, session=session)
 
 

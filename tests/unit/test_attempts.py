@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError, ProxyConnectionError
 
+from agent.aws.parameters import Parameters
+from agent.aws.retrying import ATTEMPTS, HASTY_ATTEMPTS
 from agent.aws.session import AwsSession, Credentials, Keys
 from agent.host.clock import Deadline, SystemClock
 from agent.host.proxy import Proxies
@@ -20,11 +26,20 @@ STATIC = Keys(Secret("AKIASTATIC"), Secret("x"))
 
 
 def session(
-    url: str, *keys: Keys, deadline: Deadline | None = None, proxies: Proxies | None = None, region: str = "eu-west-1"
+    url: str,
+    *keys: Keys,
+    deadline: Deadline | None = None,
+    proxies: Proxies | None = None,
+    region: str = "eu-west-1",
+    hasty: bool = False,
+    chance: Callable[[], float] = random.random,
 ) -> AwsSession:
     waiting = list(keys or (STATIC,))
     credentials = Credentials(source="test", fetch=lambda: waiting.pop(0))
-    return AwsSession(region, credentials, proxies or Proxies(), {"AWS_ENDPOINT_URL": url}, deadline=deadline)
+    variables = {"AWS_ENDPOINT_URL": url}
+    return AwsSession(
+        region, credentials, proxies or Proxies(), variables, hasty=hasty, deadline=deadline, chance=chance
+    )
 
 
 def refusal(code: str, status: int = 400) -> Reply:
@@ -77,13 +92,13 @@ def test_what_stays_so_is_asked_once(code: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalServerError", 500)])
-def test_no_pause_is_begun_that_may_outlast_the_run(code: str, status: int) -> None:
+def test_no_pause_is_begun_that_outlasts_the_run(code: str, status: int) -> None:
     deadline = seconds(3)
     with Loopback(lambda _: refusal(code, status)) as server, pytest.raises(ClientError, match=code):
         ask(session(server.url, deadline=deadline))
 
     assert deadline.left() > 0
-    assert 2 <= len(server.requests) <= 4
+    assert 2 <= len(server.requests) <= ATTEMPTS
 
 
 def test_an_address_where_nobody_listens_is_told_within_the_run_as_well() -> None:
@@ -194,3 +209,55 @@ def test_a_call_without_an_answer_is_in_the_timeline_with_its_cause() -> None:
 
     (span,) = recorder.spans.document(str)
     assert (span["error"], span["seconds"]) == ("EndpointConnectionError", 0)
+
+
+def test_the_sdk_makes_no_attempt_of_its_own() -> None:
+    with Loopback(lambda _: refusal("InternalServerError", 500)) as server, pytest.raises(ClientError):
+        ask(session(server.url, hasty=True))
+
+    assert len(server.requests) == HASTY_ATTEMPTS
+
+
+def test_what_is_throttled_outlasts_the_attempts_and_the_retry_quota_of_the_sdk() -> None:
+    replies = [refusal("ThrottlingException")] * 110 + [Reply(body=b"{}")]
+    with Loopback(lambda _: replies.pop(0)) as server:
+        made = session(server.url, deadline=seconds(60), chance=lambda: 0.001)
+        ask(made)
+
+    assert replies == []
+
+
+def test_a_page_that_is_throttled_is_asked_for_again_by_its_own_token() -> None:
+    def page(token: str) -> Reply:
+        return Reply(body=json.dumps({"Parameters": [], **({"NextToken": token} if token else {})}).encode())
+
+    replies = [
+        page("one"),
+        *[refusal("ThrottlingException")] * 12,
+        page("two"),
+        refusal("ThrottlingException"),
+        page(""),
+    ]
+    with Loopback(lambda _: replies.pop(0)) as server:
+        made = session(server.url, deadline=seconds(60), chance=lambda: 0.001)
+        Parameters(made.ssm()).under("/x/")
+
+    tokens = [json.loads(request.body).get("NextToken", "") for request in server.requests]
+    assert tokens == ["", *["one"] * 13, *["two"] * 2]
+
+
+def test_429_without_a_code_is_throttling_too() -> None:
+    replies = [Reply(429), Reply(body=b"{}")]
+    with Loopback(lambda _: replies.pop(0)) as server:
+        ask(session(server.url, deadline=seconds(60)))
+
+    assert replies == []
+
+
+def test_aws_may_say_how_long_to_wait() -> None:
+    replies = [replace(refusal("ThrottlingException"), headers={"x-amz-retry-after": "300"}), Reply(body=b"{}")]
+    began = time.monotonic()
+    with Loopback(lambda _: replies.pop(0)) as server:
+        ask(session(server.url, deadline=seconds(60), chance=lambda: 0.0))
+
+    assert time.monotonic() - began >= 0.3

@@ -1,0 +1,103 @@
+"""Whether a call of AWS is made again, and after which pause: the run's own rules, in place of the SDK's.
+
+The SDK's `standard` mode gives up after a number of attempts, or when its retry quota is used up; a fleet whose
+instances give up and start over melts. What is throttled is asked again here until the run's time is over, in a way
+that a fleet of any size is served at the rate of the quota. The figures come from `python -m tests.bench.fleet`, which
+drives this very code: time comes from the deadline's clock, and chance is an argument.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import random
+from collections.abc import Callable
+
+from agent.host.clock import Deadline
+
+# So often is made what is broken; and all, where there is no deadline or it is over (a restore has a time of its own).
+ATTEMPTS = 10
+HASTY_ATTEMPTS = 2
+# The first pause is at most so long, then twice that, and so on. Nobody waits for a boot: its pauses are longer, which
+# saves calls that are throttled again.
+THROTTLED_SECONDS, BOOT_SECONDS, BROKEN_SECONDS = 1.0, 5.0, 0.05
+# The longest pause; who has waited for long will wait for long, so that it grows with the time that a run has taken.
+LONGEST_SECONDS, LONGEST_SHARE = 20.0, 0.25
+# The same for an operation that was answered before in this run, such as the next page: who has begun to be served goes
+# first. Else, at the deadline of a large fleet, everybody has some pages and nobody all.
+BEGUN_SECONDS = 1.0
+# What is kept of a run for what comes after AWS's answers, as a share of the whole and at most so long. A run without
+# time for that shall end where a restart helps (69), not in a start that is not seen healthy (76).
+RESERVE_SHARE, RESERVE_SECONDS = 0.2, 60.0
+# An `x-amz-retry-after` adds at most so much to a pause, as in the SDKs.
+ASKED_SECONDS = 5.0
+
+_DOUBLINGS = 16
+
+
+class Failure(enum.Enum):
+    """Why a call was not answered, as far as asking again may help."""
+
+    THROTTLED = "throttled"
+    """AWS has too many calls of this account just now."""
+    BROKEN = "broken"
+    """No answer came, or AWS itself failed."""
+
+
+class Retrying:
+    """Decides for the calls of one run.
+
+    `place` is that of an instance that boots (`place_of`), None where somebody waits. A `hasty` one has two attempts.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline | None,
+        *,
+        place: float | None = None,
+        hasty: bool = False,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._deadline, self._place, self._hasty, self._chance = deadline, place, hasty, chance
+        self._begun: set[str] = set()
+
+    def answered(self, operation: str) -> None:
+        """Hear that a call of this operation was answered."""
+        self._begun.add(operation)
+
+    def pause(self, operation: str, failure: Failure, attempt: int, asked: float = 0.0) -> float | None:
+        """Seconds to wait after the attempt of this number (from 1), None when there shall be no other.
+
+        `asked` is how long AWS asks to wait.
+        """
+        left = self._deadline.left() if self._deadline is not None else 0.0
+        patient = failure is Failure.THROTTLED and left > 0 and not self._hasty
+        if not patient and attempt >= (HASTY_ATTEMPTS if self._hasty else ATTEMPTS):
+            return None
+        seconds = self._jitter(operation, failure, attempt, left)
+        seconds = max(seconds, min(asked, seconds + ASKED_SECONDS))
+        return None if left > 0 and seconds > left - (self._reserve() if patient else 0.0) else seconds
+
+    def _jitter(self, operation: str, failure: Failure, attempt: int, left: float) -> float:
+        """Full jitter: anything from 0 up to a limit that doubles."""
+        longest = LONGEST_SECONDS
+        first = BROKEN_SECONDS
+        chance = self._chance()
+        if failure is Failure.THROTTLED:
+            first = THROTTLED_SECONDS
+            if operation in self._begun:
+                longest = BEGUN_SECONDS
+            elif left > 0 and self._deadline is not None:
+                longest = max(longest, LONGEST_SHARE * (self._deadline.seconds - left))
+                if self._place is not None:
+                    first = BOOT_SECONDS
+                    chance = self._place if attempt == 1 else chance
+        return chance * min(first * 2.0 ** min(attempt - 1, _DOUBLINGS), longest)
+
+    def _reserve(self) -> float:
+        return min(RESERVE_SHARE * self._deadline.seconds, RESERVE_SECONDS) if self._deadline is not None else 0.0
+
+
+def place_of(instance_id: str) -> float:
+    """Where from 0 to 1 an instance stands in its fleet: by its id, so that the fleet is spread evenly."""
+    return int.from_bytes(hashlib.sha256(instance_id.encode()).digest()[:4]) / 2**32
