@@ -21,8 +21,11 @@ HASTY_ATTEMPTS = 2
 # The first pause is at most so long, then twice that, and so on. Nobody waits for a boot: its pauses are longer, which
 # saves calls that are throttled again.
 THROTTLED_SECONDS, BOOT_SECONDS, BROKEN_SECONDS = 1.0, 5.0, 0.05
-# The longest pause; who has waited for long will wait for long, so that it grows with the time that a run has taken.
-LONGEST_SECONDS, LONGEST_SHARE = 20.0, 0.25
+# The longest pause of what is broken; and of all, where there is no deadline or it is over.
+LONGEST_SECONDS = 20.0
+# The longest of what is throttled: who has waited for long will wait for long, so that it grows with the time that a
+# run has taken. A small fleet is served soon, and a long pause would outlast that; a large one asks less in vain.
+THROTTLED_LONGEST_SECONDS, THROTTLED_LONGEST_SHARE = 5.0, 0.25
 # The same for an operation that was answered before in this run, such as the next page: who has begun to be served goes
 # first. Else, at the deadline of a large fleet, everybody has some pages and nobody all.
 BEGUN_SECONDS = 1.0
@@ -80,22 +83,25 @@ class Retrying:
 
     def _jitter(self, operation: str, failure: Failure, attempt: int, left: float) -> float:
         """Full jitter: anything from 0 up to a limit that doubles."""
-        longest = LONGEST_SECONDS
-        first = BROKEN_SECONDS
         chance = self._chance()
-        if failure is Failure.THROTTLED:
-            first = THROTTLED_SECONDS
-            if operation in self._begun:
-                longest = BEGUN_SECONDS
-            elif left > 0 and self._deadline is not None:
-                longest = max(longest, LONGEST_SHARE * (self._deadline.seconds - left))
-                if self._place is not None:
-                    first = BOOT_SECONDS
-                    chance = self._place if attempt == 1 else chance
-        return chance * min(first * 2.0 ** min(attempt - 1, _DOUBLINGS), longest)
+        if failure is Failure.BROKEN:
+            return chance * _limit(BROKEN_SECONDS, attempt, LONGEST_SECONDS)
+        if operation in self._begun:
+            return chance * _limit(THROTTLED_SECONDS, attempt, BEGUN_SECONDS)
+        if self._deadline is None or left <= 0:
+            return chance * _limit(THROTTLED_SECONDS, attempt, LONGEST_SECONDS)
+        longest = max(THROTTLED_LONGEST_SECONDS, THROTTLED_LONGEST_SHARE * (self._deadline.seconds - left))
+        if self._place is None:
+            return chance * _limit(THROTTLED_SECONDS, attempt, longest)
+        return (self._place if attempt == 1 else chance) * _limit(BOOT_SECONDS, attempt, longest)
 
     def _reserve(self) -> float:
         return min(RESERVE_SHARE * self._deadline.seconds, RESERVE_SECONDS) if self._deadline is not None else 0.0
+
+
+def _limit(first: float, attempt: int, longest: float) -> float:
+    # No float holds what a long run's attempts would double to.
+    return min(first * 2.0 ** min(attempt - 1, _DOUBLINGS), longest)
 
 
 def place_of(instance_id: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.host.clock import Deadline
-from tests.bench.fleet.callers import Adaptive, Agent, Before, Botocore, Caller, Operator
+from tests.bench.fleet.callers import Adaptive, Agent, Before, Botocore, Caller, Endless, Operator
 from tests.bench.fleet.plans import Plan, agent, scripts
 
 # As in systemd/delphi-agent.service.
@@ -32,6 +32,7 @@ BEHAVIOURS = (
     Behaviour("agent without the spread", agent, Operator),
     Behaviour("agent and `adaptive` mode", agent, Adaptive),
     Behaviour("agent before: `standard` mode, 10 attempts", agent, Before),
+    Behaviour("agent, `standard` mode without an end", agent, Endless),
     # They know no deadline. Their unit restarts as the agent's does, or soon.
     Behaviour("scripts, restarted after 15 s", scripts, Botocore),
     Behaviour("scripts, restarted after 1 s", scripts, Botocore, restart_seconds=1.0),

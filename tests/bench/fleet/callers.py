@@ -93,13 +93,21 @@ class Operator(Agent):
 class Before(Botocore):
     """The agent as it was: `standard` mode, ten attempts, none whose pause may outlast the run."""
 
+    ATTEMPTS = 10
+
     def __init__(self, deadline: Deadline, chance: random.Random, place: float | None = None) -> None:
-        super().__init__(deadline, chance, attempts=10)
+        super().__init__(deadline, chance, attempts=self.ATTEMPTS)
 
     def refused(self, call: str, attempt: int) -> float | None:
         if self.deadline.left() < min(2.0 ** (attempt - 1), 20.0):
             return None
         return super().refused(call, attempt)
+
+
+class Endless(Before):
+    """The same without an end of the attempts: what `standard` mode's retry quota leaves of that."""
+
+    ATTEMPTS = 1_000_000
 
 
 class Adaptive(Agent):
