@@ -87,6 +87,8 @@ class AwsSession:
         place: float | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.place = place
+        """Where an instance that boots stands in its fleet, None for all others."""
         self._retrying = Retrying(deadline, place=place, hasty=hasty, chance=chance)
         self._renewing, self._renewed = threading.Lock(), -math.inf
         self._hasty = hasty

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.aws.retrying import place_of
+from agent.report.record import Recorder
 from agent.stages.host import finish_bootstrap, identify, load_bootstrap, recall
 from agent.steps import state
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.state import State
-from tests.unit.fakes import Loopback
+from tests.unit.fakes import HEAD, Loopback
 from tests.unit.test_first_values import ENDPOINT, Boot
 from tests.unit.test_imds import TREE, Service
 from tests.unit.test_target import RELEASES, TEXT
@@ -80,3 +83,12 @@ def test_what_somebody_has_changed_since_stays(host: tuple[Boot, str, str]) -> N
 
     assert (bootstrap.tag, bootstrap.ref) == ("9", "v4")
     assert boot.paths.bootstrap.read_text() == changed.replace("CONFIG_REF=v3", "CONFIG_REF=v4")
+
+
+def test_only_an_instance_that_boots_takes_its_place_in_the_fleet(host: tuple[Boot, str, str]) -> None:
+    boot, own, text = host
+    loaded = load_bootstrap(plant(boot, own, text).run)
+    boots = replace(boot.run, recorder=Recorder(replace(HEAD, boot=True), boot.clock, []))
+
+    assert identify(boot.run, loaded).session.place is None
+    assert identify(boots, loaded).session.place == place_of(own)

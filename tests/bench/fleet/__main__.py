@@ -14,7 +14,10 @@ from pathlib import Path
 from tests.bench.fleet import real, table
 from tests.bench.fleet.behaviours import BEHAVIOURS
 from tests.bench.fleet.fleet import CALL_SECONDS, HORIZON_SECONDS, Account
-from tests.bench.fleet.quotas import SETS, at_rate
+from tests.bench.fleet.quotas import BURST_SECONDS, SETS, at_rate
+
+# Of larger fleets only the agent is simulated where nothing is named: the others start over again and again.
+_ALL_UP_TO, _OWN = 2_000, range(2)
 
 
 def main() -> None:
@@ -29,7 +32,9 @@ def main() -> None:
     for changed in arguments.rate:
         name, _, rate = changed.partition("=")
         quotas = at_rate(quotas, name, float(rate))
-    account = Account(quotas=quotas, pages=arguments.pages, call_seconds=arguments.call_seconds)
+    account = Account(
+        quotas=quotas, pages=arguments.pages, call_seconds=arguments.call_seconds, burst_seconds=arguments.burst
+    )
     print(table.quotas_text(quotas), end="\n\n")
     rows = [
         table.row(
@@ -37,7 +42,7 @@ def main() -> None:
         )
         for instances in arguments.instances
         for number, behaviour in enumerate(BEHAVIOURS)
-        if not arguments.behaviours or number in arguments.behaviours
+        if number in (arguments.behaviours or (range(len(BEHAVIOURS)) if instances <= _ALL_UP_TO else _OWN))
     ]
     print(table.text(rows))
     _keep(
@@ -56,6 +61,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--within", type=float, default=60.0, help="seconds in which the instances boot")
     parser.add_argument("--behaviours", type=int, nargs="+", help=", ".join(_numbered()))
     parser.add_argument("--call-seconds", type=float, default=CALL_SECONDS)
+    parser.add_argument(
+        "--burst", type=float, default=BURST_SECONDS, help="seconds of a quota that are let through at once"
+    )
     parser.add_argument("--horizon", type=float, default=HORIZON_SECONDS, help="simulated seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)

@@ -14,7 +14,7 @@ from tests.bench.fleet.callers import Caller
 from tests.bench.fleet.events import Loop, Process
 from tests.bench.fleet.outcome import Outcome
 from tests.bench.fleet.plans import Plan, calls
-from tests.bench.fleet.quotas import Quota, Throttle
+from tests.bench.fleet.quotas import BURST_SECONDS, Quota, Throttle
 
 CALL_SECONDS = 0.02
 HORIZON_SECONDS = 3600.0
@@ -27,6 +27,7 @@ class Account:
     quotas: Sequence[Quota]
     pages: int = 4
     call_seconds: float = CALL_SECONDS
+    burst_seconds: float = BURST_SECONDS
 
 
 class Fleet:
@@ -34,7 +35,11 @@ class Fleet:
 
     def __init__(self, behaviour: Behaviour, account: Account, seed: int) -> None:
         self._behaviour, self._account = behaviour, account
-        self._throttle, self._loop, self._chance = Throttle(account.quotas), Loop(), random.Random(seed)
+        self._throttle, self._loop, self._chance = (
+            Throttle(account.quotas, account.burst_seconds),
+            Loop(),
+            random.Random(seed),
+        )
         self._outcome = Outcome(0)
 
     def boot(self, instances: int, within: float, horizon: float = HORIZON_SECONDS) -> Outcome:
