@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 import random
 from collections.abc import Callable
 
 from agent.host.clock import Deadline
 
-# So often is made what is broken; and all, where there is no deadline or it is over (a restore has a time of its own).
+# So many attempts every call has. What is throttled has more while there is time; where there is no deadline, or it is
+# over (a restore has a time of its own), that is all.
 ATTEMPTS = 10
 HASTY_ATTEMPTS = 2
 # The first pause is at most so long, then twice that, and so on. Nobody waits for a boot: its pauses are longer, which
@@ -29,9 +31,12 @@ THROTTLED_LONGEST_SECONDS, THROTTLED_LONGEST_SHARE = 5.0, 0.25
 # The same for an operation that was answered before in this run, such as the next page: who has begun to be served goes
 # first. Else, at the deadline of a large fleet, everybody has some pages and nobody all.
 BEGUN_SECONDS = 1.0
-# What is kept of a run for what comes after AWS's answers, as a share of the whole and at most so long. A run without
-# time for that shall end where a restart helps (69), not in a start that is not seen healthy (76).
+# More than those are not made in this last part of a run, of at most so many seconds: what comes after AWS's answers
+# needs time, and a run that has none for it shall end where a restart helps (69), not in a start that is not seen
+# healthy (76).
 RESERVE_SHARE, RESERVE_SECONDS = 0.2, 60.0
+# And none at all in this one: what AWS said last is to be told, and not that time was over.
+ANSWER_SHARE, ANSWER_SECONDS = 0.1, 1.0
 # An `x-amz-retry-after` adds at most so much to a pause, as in the SDKs.
 ASKED_SECONDS = 5.0
 
@@ -50,7 +55,7 @@ class Failure(enum.Enum):
 class Retrying:
     """Decides for the calls of one run.
 
-    `place` is that of an instance that boots (`place_of`), None where somebody waits. A `hasty` one has two attempts.
+    `place` is that of an instance that boots (`place_of`), None where somebody waits. `hasty` ones have two attempts.
     """
 
     def __init__(
@@ -74,12 +79,22 @@ class Retrying:
         `asked` is how long AWS asks to wait.
         """
         left = self._deadline.left() if self._deadline is not None else 0.0
-        patient = failure is Failure.THROTTLED and left > 0 and not self._hasty
-        if not patient and attempt >= (HASTY_ATTEMPTS if self._hasty else ATTEMPTS):
-            return None
+        room = self._room(failure, attempt, left)
         seconds = self._jitter(operation, failure, attempt, left)
         seconds = max(seconds, min(asked, seconds + ASKED_SECONDS))
-        return None if left > 0 and seconds > left - (self._reserve() if patient else 0.0) else seconds
+        return seconds if seconds <= room else None
+
+    def _room(self, failure: Failure, attempt: int, left: float) -> float:
+        """How long the pause may be; less than nothing when there may be none."""
+        more = attempt >= (HASTY_ATTEMPTS if self._hasty else ATTEMPTS)
+        if self._deadline is None or left <= 0:
+            return -math.inf if more else math.inf
+        whole = self._deadline.seconds
+        if not more:
+            return left - min(ANSWER_SHARE * whole, ANSWER_SECONDS)
+        if failure is Failure.BROKEN or self._hasty:
+            return -math.inf
+        return left - min(RESERVE_SHARE * whole, RESERVE_SECONDS)
 
     def _jitter(self, operation: str, failure: Failure, attempt: int, left: float) -> float:
         """Full jitter: anything from 0 up to a limit that doubles."""
@@ -94,9 +109,6 @@ class Retrying:
         if self._place is None:
             return chance * _limit(THROTTLED_SECONDS, attempt, longest)
         return (self._place if attempt == 1 else chance) * _limit(BOOT_SECONDS, attempt, longest)
-
-    def _reserve(self) -> float:
-        return min(RESERVE_SHARE * self._deadline.seconds, RESERVE_SECONDS) if self._deadline is not None else 0.0
 
 
 def _limit(first: float, attempt: int, longest: float) -> float:

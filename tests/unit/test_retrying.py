@@ -41,13 +41,15 @@ def test_what_is_throttled_is_asked_until_the_reserve_of_the_run_begins_and_not_
     assert attempt > 5 * ATTEMPTS
 
 
-def test_the_reserve_of_a_short_run_is_a_share_of_it() -> None:
+def test_in_the_reserve_which_is_a_share_of_a_short_run_a_call_has_ten_attempts() -> None:
     clock = FakeClock()
-    made = rules(clock.deadline(10))
+    made = rules(clock.deadline(10), chance=0.1)
 
-    clock.advance(7.5)
-    assert made.pause(PATH, Failure.THROTTLED, 1) is None
-    assert made.pause("ListSecrets", Failure.BROKEN, 1) is not None
+    clock.advance(7.4)
+    assert made.pause(PATH, Failure.THROTTLED, 50) is not None
+    clock.advance(0.7)
+    assert made.pause(PATH, Failure.THROTTLED, ATTEMPTS) is None
+    assert made.pause(PATH, Failure.THROTTLED, ATTEMPTS - 1) is not None
 
 
 def test_what_is_broken_is_made_ten_times_with_short_pauses_first() -> None:
@@ -58,13 +60,14 @@ def test_what_is_broken_is_made_ten_times_with_short_pauses_first() -> None:
     assert found[-1] is None
 
 
-def test_no_pause_is_begun_that_outlasts_the_run() -> None:
+@pytest.mark.parametrize("failure", list(Failure))
+def test_no_pause_is_begun_that_leaves_no_time_for_an_answer(failure: Failure) -> None:
     clock = FakeClock()
-    made = rules(clock.deadline(300))
+    made = rules(clock.deadline(300), chance=0.05)
 
-    clock.advance(299.9)
-    assert made.pause(PATH, Failure.BROKEN, 3) is None
-    assert made.pause(PATH, Failure.BROKEN, 1) == 0.05
+    clock.advance(298.5)
+    assert made.pause(PATH, failure, 2) is not None
+    assert made.pause(PATH, failure, 9) is None
 
 
 def test_the_longest_pause_grows_with_the_time_that_the_run_has_taken() -> None:
