@@ -36,15 +36,22 @@ def main() -> None:
         quotas=quotas, pages=arguments.pages, call_seconds=arguments.call_seconds, burst_seconds=arguments.burst
     )
     print(table.quotas_text(quotas), end="\n\n")
-    rows = [
-        table.row(
-            behaviour, account, instances, within=arguments.within, seed=arguments.seed, horizon=arguments.horizon
-        )
-        for instances in arguments.instances
-        for number, behaviour in enumerate(BEHAVIOURS)
-        if number in (arguments.behaviours or (range(len(BEHAVIOURS)) if instances <= _ALL_UP_TO else _OWN))
-    ]
-    print(table.text(rows))
+    print(table.head())
+    rows = []
+    for instances in arguments.instances:
+        usual = range(len(BEHAVIOURS)) if instances <= _ALL_UP_TO else _OWN
+        for number in arguments.behaviours or usual:
+            rows.append(
+                table.row(
+                    BEHAVIOURS[number],
+                    account,
+                    instances,
+                    within=arguments.within,
+                    seed=arguments.seed,
+                    horizon=arguments.horizon,
+                )
+            )
+            print(table.line(rows[-1]), flush=True)
     _keep(
         arguments.json, {"quotas": [dataclasses.asdict(quota) for quota in quotas], "rows": [vars(row) for row in rows]}
     )

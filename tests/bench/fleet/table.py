@@ -93,18 +93,20 @@ def _times(outcome: Outcome) -> dict[str, float | None]:
     }
 
 
-def text(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [f"| {' | '.join(_COLUMNS)} |", f"| {' | '.join('---' for _ in _COLUMNS)} |"]
-    for one in rows:
-        times = " / ".join(_seconds(value) for value in (one.p50, one.p99, one.last))
-        own = " / ".join(_seconds(value) for value in (one.own_p50, one.own_p99))
-        over = "-" if one.over_bound is None else f"{one.over_bound:.2f}"
-        lines.append(
-            f"| {one.instances:,} | {one.behaviour} | {one.bound:.0f} | {times} | {over} | {own}"
-            f" | {one.calls / one.instances:.0f} | {one.throttled:,} | {one.failures:,} |"
-        )
-    return "\n".join(lines)
+def head() -> str:
+    """The first two lines of the rows' Markdown table."""
+    return f"| {' | '.join(_COLUMNS)} |\n| {' | '.join('---' for _ in _COLUMNS)} |"
+
+
+def line(one: Row) -> str:
+    """A row of it."""
+    times = " / ".join(_seconds(value) for value in (one.p50, one.p99, one.last))
+    own = " / ".join(_seconds(value) for value in (one.own_p50, one.own_p99))
+    over = "-" if one.over_bound is None else f"{one.over_bound:.2f}"
+    return (
+        f"| {one.instances:,} | {one.behaviour} | {one.bound:.0f} | {times} | {over} | {own}"
+        f" | {one.calls / one.instances:.0f} | {one.throttled:,} | {one.failures:,} |"
+    )
 
 
 def quotas_text(quotas: Sequence[Quota]) -> str:
