@@ -28,7 +28,13 @@ class Command:
     cwd: Path | None = None
 
     def __str__(self) -> str:
-        return " ".join(self.argv)
+        return " ".join(self.words)
+
+    @property
+    def words(self) -> list[str]:
+        """What is said of it: of Compose's plugin, however it is called, as people call it."""
+        plugin = ["docker", "compose"]
+        return [word for part in self.argv for word in (plugin if part.endswith("/docker-compose") else [part])]
 
 
 @dataclass(frozen=True)

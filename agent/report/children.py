@@ -29,7 +29,7 @@ class ToldCommands:
         began = self._clock.monotonic()
         record.count(record.Costs(children=1))
         record.say("debug", "command.started", f"$ {command}", argv=list(command.argv))
-        doing = record.doing("command", _name(command.argv))
+        doing = record.doing("command", _name(command.words))
         with doing:
             finished = self._inner.run(command, deadline, on_line=on_line, watch=watch)
             doing.end("" if finished.ok else _ended(finished.status))
@@ -37,7 +37,7 @@ class ToldCommands:
         record.say(
             "debug",
             "command.finished",
-            f"`{command.argv[0]}` exited with {finished.status} after {seconds} s",
+            f"`{command.words[0]}` exited with {finished.status} after {seconds} s",
             argv=list(command.argv),
             status=finished.status,
             seconds=seconds,

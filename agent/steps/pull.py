@@ -144,9 +144,9 @@ def _outstanding(exceeded: DeadlineExceeded, doing: str, left: Sequence[str]) ->
 
 def _last(finished: Finished) -> str:
     if finished.status < 0:
-        return f"`{finished.command.argv[0]}` was ended by signal {-finished.status}"
+        return f"`{finished.command.words[0]}` was ended by signal {-finished.status}"
     tail = finished.tail(1)
-    return _plain(tail[0]) if tail else f"`{finished.command.argv[0]}` exited with {finished.status} and said nothing"
+    return _plain(tail[0]) if tail else f"`{finished.command.words[0]}` exited with {finished.status} and said nothing"
 
 
 def _plain(cause: str) -> str:

@@ -31,7 +31,7 @@ def processes(lab: Lab, *words: str) -> list[int]:
 
 
 def composes(lab: Lab) -> list[int]:
-    """The docker command and the plugin of `docker compose up`."""
+    """Compose's plugin at `up`, and the docker command that started it where one did."""
     return [pid for pid in processes(lab, "compose", "\0up\0") if "--dry-run" not in line(pid)]
 
 
@@ -63,7 +63,7 @@ def in_up(lab: Lab, env: Mapping[str, str] | None = None) -> Iterator[Running]:
     """A run whose `docker compose up` is at work, and stays so."""
     slow_to_be_healthy(lab)
     running = start(lab, env=env)
-    wait_until(lambda: len(composes(lab)) >= 2 or running.returncode is not None, "docker compose up", 30)
+    wait_until(lambda: bool(composes(lab)) or running.returncode is not None, "docker compose up", 30)
     assert running.returncode is None, running.stderr()
     # Compose has said something, so that it is in the middle of its work.
     wait_until(lambda: any(item["State"] == "running" for item in lab.engine.containers()), "the migration", 30)
@@ -116,7 +116,7 @@ def test_who_reads_the_output_of_a_killed_agent_comes_to_its_end(instance: Lab) 
     # The agent, and cat, which ends with the last process that has the pipe.
     script = f"{command} init 2>&1 | cat >/run/said; touch /run/over"
     shell = instance.machine.start_process(["sh", "-c", script], env=instance.agent_env())
-    wait_until(lambda: len(composes(instance)) >= 2, "docker compose up", 30)
+    wait_until(lambda: bool(composes(instance)), "docker compose up", 30)
     (agent,) = [pid for pid in processes(instance, "delphi-agent", "\0init\0") if "sh\0-c" not in line(pid)]
 
     os.kill(agent, signal.SIGKILL)

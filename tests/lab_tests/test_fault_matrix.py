@@ -20,7 +20,7 @@ import pytest
 
 from tests.lab import images
 from tests.lab.lab import Lab
-from tests.lab.world import TAG, canaries
+from tests.lab.world import BUNDLE, TAG, canaries
 from tests.lab_tests import faults_engine, reports
 from tests.lab_tests.deploys import SERVICES, inspect
 from tests.lab_tests.fault_cell import FINE, INVALID, Cell
@@ -71,6 +71,9 @@ class Host:
         self.turn += 1
         text = f"turn {self.turn}\n" * 20
         self.lab.world.put_file("api/Caddyfile", text)
+        # A manifest that the host has already is not fetched.
+        manifest = (BUNDLE / "api/vars.yaml").read_text()
+        self.lab.world.put_file("api/vars.yaml", f"{manifest}# turn {self.turn}\n")
         self.lab.registry.push(TAG, images.build(files={"/www/turn": str(self.turn)}))
         return text
 
