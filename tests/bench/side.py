@@ -1,0 +1,261 @@
+"""The machine of one contender: as the lab's, with the suite's own AWS in it. Two of them never share anything.
+
+While one is measured the other's engine is frozen: its health checks would take part in the measurement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from tests.bench import installed, measure, wire
+from tests.bench.measure import Sample
+from tests.bench.worlds import Changes, Spec, secret_arn, service_names
+from tests.lab import images
+from tests.lab.aws_model import BUCKET, HOST_NAMES, REGION, REGISTRY, SERVER_ADDRESS
+from tests.lab.engine import Engine
+from tests.lab.host import CHECKOUT
+from tests.lab.imds import PRIVATE_IP, Imds
+from tests.lab.machine import Machine
+from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, TRUST_STORE, Pki
+from tests.lab.process import LabError, Running, wait_until
+from tests.lab.registry import Registry
+from tests.lab.snapshot import Snapshot
+from tests.lab.world import BOOTSTRAP_FILE, DATABASE_SECRET_NAME, NAMESPACE, REF, ROLE, SLUG, TAG
+
+OTHER_TAG = "1.4.3"
+SCRIPTS = CHECKOUT / "tests" / "bench" / "scripts"
+MARKS = "/run/bench.marks"
+_CONTROL = "/.lab/standin.sock"
+
+
+class Side:
+    """Start it, give it a world with `enter`, then `run` what is to be measured."""
+
+    def __init__(self) -> None:
+        self.machine = Machine()
+        self.pki = Pki(self.machine)
+        self.imds = Imds(self.machine)
+        self.registry = Registry(self.machine, self.pki)
+        self.engine = Engine(self.machine)
+        self.spec = Spec()
+        self.changes = Changes()
+        self._snapshot = Snapshot(self.machine)
+        self._standin: Running | None = None
+        self._wire: Running | None = None
+        self._tags = {TAG, OTHER_TAG}
+        self._pushed = 0
+        self.tag = TAG
+        self.role = ROLE
+        self._frozen = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._frozen:
+            self.thaw()
+        self.machine.stop()
+
+    def _start(self) -> None:
+        tree, cli = installed.agent_tree(), installed.aws_cli()
+        self.machine.start()
+        self.pki.install()
+        self.engine.start()
+        self.registry.start()
+        self.imds.prepare()
+        self.imds.start()
+        self._start_standin()
+        self._install(str(tree), str(cli))
+        self.registry.wait_ready()
+        self.imds.wait_ready()
+        self.engine.wait_ready()
+        wait_until(self.machine.path(_CONTROL).exists, "the stand-in", timeout=30)
+        self._snapshot.take()
+
+    def _start_standin(self) -> None:
+        self.machine.add_hosts(SERVER_ADDRESS, HOST_NAMES)
+        argv = [sys.executable, "-m", "tests.bench.standin", SERVER_CERTIFICATE, SERVER_KEY]
+        argv += [SERVER_ADDRESS, "443", _CONTROL]
+        env = {"PYTHONPATH": str(CHECKOUT)}
+        self._standin = self.machine.start_process(argv, env=env, log="standin.log", network="aws", service=True)
+
+    def _install(self, tree: str, cli: str) -> None:
+        """Agent and scripts, as a package and an image build leave them."""
+        run, path = self.machine.run, self.machine.path
+        path(installed.HOME).mkdir(parents=True, exist_ok=True)
+        run(["mount", "--bind", "-o", "ro", tree, installed.HOME], check=True)
+        path("/usr/bin/delphi-agent").write_text(installed.launcher())
+        path("/usr/bin/delphi-agent").chmod(0o755)
+        names = {"aws": cli, **{item.name: str(item) for item in SCRIPTS.iterdir()}}
+        for name, target in names.items():
+            run(["ln", "-sf", target, f"/usr/local/bin/{name}"], check=True)
+
+    # The world
+
+    def enter(self, spec: Spec, changes: Changes = Changes()) -> None:  # noqa: B008 - frozen
+        """Let this be in AWS; images for all services are in the registry, in two releases."""
+        self.spec, self.changes = spec, changes
+        self._order("world", spec=dataclasses.asdict(spec), changes=dataclasses.asdict(changes))
+        for number, name in enumerate(service_names(spec)):
+            if number >= self._pushed:
+                for tag in sorted(self._tags):
+                    self.registry.push(tag, images.build({"/www/service": f"{name} {tag}\n"}), name)
+        self._pushed = max(self._pushed, spec.services)
+
+    def change(self, *, file: bool = False, parameter: bool = False) -> None:
+        """One file of the bundle, or one parameter, has another content than ever before."""
+        file_, parameter_ = self.changes.file + file, self.changes.parameter + parameter
+        self.enter(self.spec, Changes(file_, parameter_))
+
+    def write_bootstrap(self, tag: str = TAG) -> None:
+        self.tag = tag
+        variables = {
+            "ENVIRONMENT": "prod",
+            "HOSTNAME": "api-1",
+            "SERVER_ROLE": ROLE,
+            "ECR_REGISTRY": REGISTRY,
+            "ECR_TAG": tag,
+            "CONFIG_BUCKET": BUCKET,
+            "CONFIG_REF": REF,
+            "CONFIG_SLUG": SLUG,
+            "NAMESPACE": NAMESPACE,
+            "AWS_REGION": REGION,
+            "DB_MASTER_SECRET_ARN": secret_arn(DATABASE_SECRET_NAME),
+        }
+        file = self.machine.path(BOOTSTRAP_FILE)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # A secret's ARN may hold characters that the shell knows.
+        file.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
+        file.chmod(0o600)
+
+    def delay(self, milliseconds: float) -> None:
+        """The round-trip time to AWS and the registry; the metadata service stays where it is."""
+        if self._wire is not None:
+            self._wire.kill()
+            self._firewall("-F", "PREROUTING")
+            self._wire = None
+        if milliseconds:
+            argv = [sys.executable, "-m", "tests.bench.wire", str(wire.PORT), str(milliseconds)]
+            env = {"PYTHONPATH": str(CHECKOUT)}
+            self._wire = self.machine.start_process(argv, env=env, log="wire.log", network="aws", service=True)
+            self._firewall(
+                *f"-A PREROUTING -d 10.99.0.0/24 -p tcp --dport 443 -j REDIRECT --to-ports {wire.PORT}".split()
+            )
+            wait_until(self._wire_is_up, "the wire")
+
+    def _firewall(self, *rule: str) -> None:
+        self.machine.run(["iptables", "-w", "-t", "nat", *rule], network="aws", check=True)
+
+    def _wire_is_up(self) -> bool:
+        sockets = self.machine.run(["ss", "-Hltn", f"sport = :{wire.PORT}"], network="aws", check=True)
+        return bool(sockets.stdout)
+
+    # The instance
+
+    def fresh(self, *, images_there: bool) -> None:
+        """As an instance that never ran anything; with or without the images."""
+        self.machine.end_strays()
+        self.engine.remove_containers()
+        self._snapshot.restore()
+        self.engine.reset()
+        self.write_bootstrap()
+        if images_there:
+            self.pull(TAG)
+        else:
+            self.engine.forget_images()
+
+    def pull(self, tag: str) -> None:
+        """Have the images of this release on the host."""
+        login = ["docker", "--config", "/run/bench-docker", "login", "--username", "AWS", "--password-stdin", REGISTRY]
+        self.machine.run(login, input=self.registry._password, check=True)
+        for name in service_names(self.spec):
+            self.engine.docker("--config", "/run/bench-docker", "pull", "--quiet", f"{REGISTRY}/{name}:{tag}")
+        self.machine.run(["rm", "-rf", "/run/bench-docker"])
+
+    def forget(self, tag: str) -> None:
+        """Have none of the images of this release on the host; no container uses them."""
+        names = [f"{REGISTRY}/{name}:{tag}" for name in service_names(self.spec)]
+        self.engine.docker("image", "rm", "--force", *names, check=False)
+
+    def freeze(self) -> None:
+        self.engine.freeze()
+        self._frozen = True
+
+    def thaw(self) -> None:
+        self.engine.thaw()
+        self._frozen = False
+
+    # Running
+
+    def run(self, argv: list[str], **env: str) -> Sample:
+        """Measure one run, with the calls that it makes. The environment is systemd's, and `env`."""
+        self.machine.path(MARKS).unlink(missing_ok=True)
+        self._order("clear")
+        asked = len(self.imds.requests())
+        sample = measure.run(self.machine, argv, env)
+        counts = self._order("counts")
+        if counts["calls"].get("refused"):
+            log = self.machine.path("/.lab/log/standin.log").read_text()
+            raise LabError(f"{' '.join(argv)} asked what the stand-in does not know: {log[-1000:]}")
+        imds = len(self.imds.requests()) - asked
+        return dataclasses.replace(sample, calls=counts["calls"], connections=counts["connections"], imds=imds)
+
+    def agent(self, *arguments: str) -> Sample:
+        """A command of the agent, as systemd would run it."""
+        sample = self.run(["delphi-agent", *arguments])
+        return dataclasses.replace(sample, parts=self._steps()) if arguments[0] == "init" else sample
+
+    def scripts(self, *command: str) -> Sample:
+        """A script, with what it needs to trust the lab's AWS."""
+        sample = self.run(list(command), HOME="/root", AWS_CA_BUNDLE=TRUST_STORE, BENCH_MARKS=MARKS)
+        return dataclasses.replace(sample, parts=self._marks())
+
+    def environment(self) -> dict[str, str]:
+        """The resolved environment, from the script that makes it; and what the bootstrap file has."""
+        manifest, surroundings = f"/opt/services/{ROLE}/vars.yaml", {"HOME": "/root", "AWS_CA_BUNDLE": TRUST_STORE}
+        script = ["fetch-env.sh", "--manifest", manifest, "--bootstrap", BOOTSTRAP_FILE, "--format", "file"]
+        values = self.machine.run(script, env={**surroundings, "PRIVATE_IP": PRIVATE_IP}, check=True).stdout
+        given = self.machine.path(BOOTSTRAP_FILE).read_text().replace("'", "")
+        return dict(line.split("=", 1) for line in (given + values).splitlines())
+
+    def _steps(self) -> dict[str, float]:
+        """Seconds of the agent's own steps; `aws` is from when the credentials are known to files, values and token."""
+        steps = json.loads(self.machine.path("/run/delphi-agent/status.json").read_text())["steps"]
+        ends = {step["name"]: step["started"] + step["seconds"] for step in steps if step["seconds"] is not None}
+        parts = {step["name"]: step["seconds"] for step in steps}
+        asked = [ends[name] for name in ("manifest", "bundle", "values", "registry") if name in ends]
+        return {**parts, "aws": max(asked) - ends["identity"]}
+
+    def _marks(self) -> dict[str, float]:
+        """The same of the scripts: what each step took; `aws` is the sync, the values and the token with its login."""
+        file = self.machine.path(MARKS)
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        times = [(name, float(time)) for name, time in lines]
+        parts = {name: time - before for (name, time), (_, before) in zip(times[1:], times, strict=False)}
+        if parts:
+            parts["aws"] = sum(parts[name] for name in ("bundle", "values", "token"))
+        return parts
+
+    def _order(self, what: str, **more: Any) -> Any:  # noqa: ANN401 - JSON both ways
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(120)
+            door.connect(str(self.machine.path(_CONTROL)))
+            with door.makefile("rw") as lines:
+                lines.write(json.dumps({"do": what, **more}) + "\n")
+                lines.flush()
+                return json.loads(lines.readline())
