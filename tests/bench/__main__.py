@@ -47,7 +47,7 @@ def measure(worlds: Sequence[str], rtts: Sequence[float], chosen: Sequence[Case]
         for world in worlds:
             for case in [case for case in chosen if world in case.worlds]:
                 for rtt in rtts if case.remote else [0.0]:
-                    samples = cases.measure(case, sides, SPECS[world], rtt, runs, tell)
+                    samples = cases.measure(case, sides, SPECS[world], rtt=rtt, runs=runs, tell=tell)
                     found.append(Result(world, case.name, case.title, rtt, samples))
     return found
 
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no case's name begins with {options.only}; there are {names}", file=sys.stderr)
         return 2
     try:
+        standin = speed.measure()
         found = measure(worlds, rtts, chosen, options.runs)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)

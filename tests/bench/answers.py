@@ -22,6 +22,7 @@ from tests.lab.aws_model import ACCOUNT, BUCKET, REGION, REGISTRY
 Json = Any
 
 S3_PAGE, SSM_PAGE, SSM_NAMES, LIST_PAGE, BATCH = 1000, 10, 10, 100, 20
+_JSON = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", "1"))
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _S3 = f"s3.{REGION}.amazonaws.com"
 _JSON_SERVICES = {
@@ -111,7 +112,7 @@ class Answers:
             document = actions[operation](json.loads(asked.body))
             if isinstance(document, Answer):
                 return document
-            return Answer(operation, 200, _json_type(asked), json.dumps(document).encode())
+            return Answer(operation, 200, _JSON, json.dumps(document).encode())
         if operation.startswith("s3:"):
             return self._s3(asked)
         if operation.startswith("sts:") and b"Action=GetCallerIdentity" in asked.body:
@@ -263,10 +264,6 @@ def _identity() -> Answer:
         "</GetCallerIdentityResponse>"
     )
     return Answer("sts:GetCallerIdentity", 200, (("Content-Type", "text/xml"),), text.encode())
-
-
-def _json_type(asked: Asked) -> tuple[tuple[str, str], ...]:
-    return (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", "1"))
 
 
 def _key(text: str, coded: bool) -> str:  # noqa: FBT001 - what the request asked for

