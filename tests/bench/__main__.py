@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import tests.conftest  # noqa: F401 - its guard refuses every connection of this process that would leave the machine
-from tests.bench import cases, chart, installed, surroundings, table, targets
+from tests.bench import cases, chart, installed, speed, surroundings, table, targets
 from tests.bench.cases import Case, Sides
 from tests.bench.phases import PHASES
 from tests.bench.results import Result
