@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import tests.conftest  # noqa: F401 - its guard refuses every connection of this process that would leave the machine
-from tests.bench import cases, chart, installed, speed, surroundings, table, targets
+from tests.bench import cases, chart, installed, report, speed, surroundings
 from tests.bench.cases import Case, Sides
 from tests.bench.phases import PHASES
 from tests.bench.results import Result
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "stand-in": standin,
         "runs": options.runs,
     }
-    print(report(found, about))
+    print(report.whole(found, about))
     if options.json:
         document = {**about, "results": [result.as_json() for result in found]}
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -94,16 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.svg.parent.mkdir(parents=True, exist_ok=True)
         options.svg.write_text(chart.of_results(found))
     return 0
-
-
-def report(found: Sequence[Result], about: dict[str, object]) -> str:
-    """All tables, and what was measured with what."""
-    parts = [f"{name}: {value}" for name, value in about.items()]
-    for world, rtt in dict.fromkeys((result.world, result.rtt) for result in found):
-        parts += ["", f"## {world}, {rtt:g} ms", "", table.of_results(found, world, rtt)]
-    if trips := table.of_round_trips(found):
-        parts += ["", "## Round trips", "", trips]
-    return "\n".join([*parts, "", "## Targets", "", targets.of_targets(found)])
 
 
 if __name__ == "__main__":

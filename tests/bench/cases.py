@@ -109,7 +109,7 @@ def nothing(_: Side) -> None:
 
 
 def deployed(side: Side, contender: Contender) -> None:
-    side.fresh(images_there=True)
+    side.fresh(images="there")
     contender.run(side)
     # As after hours: the first checks are over, and nothing is starting any more.
     time.sleep(_SETTLE)
@@ -144,14 +144,14 @@ INIT = (
         "first-boot",
         "first boot, images on the host",
         _unmade,
-        lambda side: side.fresh(images_there=True),
+        lambda side: side.fresh(images="there"),
         (AGENT, SCRIPTS),
     ),
     Case(
         "first-boot-pull",
         "first boot, images pulled",
         _unmade,
-        lambda side: side.fresh(images_there=False),
+        lambda side: side.fresh(images="absent"),
         (AGENT, SCRIPTS),
     ),
     Case("rerun", "rerun, nothing changed", deployed, nothing, (AGENT, SCRIPTS, FORCED, COMPOSE), QUIET),

@@ -13,10 +13,11 @@ WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 760, 250, 70, 16, 14
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 15px } .small { font-size: 11px; fill: #59636e }
-.agent { fill: #1a7f37 } .other { fill: #9a6700 } .axis { stroke: #d1d9e0 }
+.agent { fill: #2da44e } .other { fill: #d4a72c } .axis { stroke: #8c959f }
+.agent-line { stroke: #2da44e; fill: none } .other-line { stroke: #d4a72c; fill: none }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc } .small { fill: #9198a1 }
-  .agent { fill: #3fb950 } .other { fill: #d29922 } .axis { stroke: #3d444d }
+  .axis { stroke: #6e7681 }
 }"""
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
+import py_compile
+import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab.host import CHECKOUT, compose_plugin
@@ -15,6 +20,9 @@ from tests.lab.process import LabError
 INTERPRETER = "/usr/bin/python3"
 HOME = "/usr/lib/delphi-agent"
 _DAY = 86_400
+_RECIPE = CHECKOUT / "packaging" / "build" / "tree.py"
+# What decides which libraries are in it, and what is left of them.
+_LIBRARIES = (_RECIPE, CHECKOUT / "packaging" / "locked.txt", CHECKOUT / "agent" / "aws" / "session.py")
 
 
 def cache() -> Path:
@@ -25,22 +33,38 @@ def cache() -> Path:
 
 def agent_tree() -> Path:
     """The folder that the packages bring as /usr/lib/delphi-agent: libraries of the lock, byte code, nothing else."""
-    recipe = CHECKOUT / "packaging" / "build" / "tree.py"
-    sources = [recipe, CHECKOUT / "packaging" / "locked.txt"]
-    sources += sorted(path for kind in ("*.py", "*.json") for path in (CHECKOUT / "agent").rglob(kind))
-    key = hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in sources)).hexdigest()[:16]
-    tree = cache() / f"agent-{key}"
-    if tree.exists():
-        tree.touch()
-        return tree
-    # Of checkouts as they were; one that another suite may be measuring right now is younger.
-    for old in cache().glob("agent-*"):
-        if old.stat().st_mtime < time.time() - _DAY:
-            shutil.rmtree(old)
-    if sys.version_info[:2] != (3, 11):
-        raise LabError(f"the byte code must be Python 3.11's, as {INTERPRETER} is: run the suite with that")
-    subprocess.run([sys.executable, recipe, tree, "0.0.0"], check=True, capture_output=True)
+    agent = CHECKOUT / "agent"
+    tree = cache() / f"agent-{_key([*agent.rglob('*.py'), *agent.rglob('*.json'), *_LIBRARIES])}"
+    if not tree.exists():
+        if sys.version_info[:2] != (3, 11):
+            raise LabError(f"the byte code must be Python 3.11's, as {INTERPRETER} is: run the suite with that")
+        # Of checkouts as they were; one that another suite may be measuring right now is younger.
+        for old in cache().glob("agent-*"):
+            if old.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(old)
+        _make(tree)
+    tree.touch()
     return tree
+
+
+def _make(tree: Path) -> None:
+    """As packaging/build/tree.py makes it; but the libraries, when they are there already, are not made again."""
+    libraries = cache() / f"libraries-{_key(_LIBRARIES)}"
+    if not libraries.exists():
+        subprocess.run([sys.executable, _RECIPE, libraries, "0.0.0"], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(dir=cache()) as work:
+        made = Path(work) / "lib"
+        shutil.copytree(libraries, made)
+        shutil.rmtree(made / "agent")
+        runpy.run_path(str(_RECIPE), run_name="tree")["_copy_agent"](made, "0.0.0")
+        never = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(made / "agent", quiet=1, stripdir=str(made), prependdir=HOME, invalidation_mode=never)
+        made.rename(tree)
+
+
+def _key(paths: Iterable[Path]) -> str:
+    contents = b"".join(str(path).encode() + path.read_bytes() for path in sorted(paths))
+    return hashlib.sha256(contents).hexdigest()[:16]
 
 
 def launcher() -> str:

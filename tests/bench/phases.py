@@ -34,24 +34,24 @@ def _s5cmd(side: Side) -> Sample:
     return side.run(command, HOME="/root", AWS_REGION=REGION)
 
 
-def _empty(side: Side) -> None:
+def empty(side: Side) -> None:
     """Nothing of a bundle is on the host, nor what the agent remembers of one."""
     side.machine.run(["sh", "-c", f"rm -rf {_TO} /var/lib/delphi-agent && mkdir {_TO}"], check=True)
 
 
 def _fetched(side: Side, contender: Contender) -> None:
-    side.fresh(images_there=False)
-    _empty(side)
+    side.fresh(images="needless")
+    empty(side)
     contender.run(side)
 
 
 def _bootstrapped(side: Side, _: Contender) -> None:
-    side.fresh(images_there=False)
+    side.fresh(images="needless")
 
 
 def _with_bundle(run: Callable[[Side], Sample]) -> Callable[[Side, Contender], None]:
     def once(side: Side, contender: Contender) -> None:
-        side.fresh(images_there=False)
+        side.fresh(images="needless")
         (run if contender.name == "agent" else _sync)(side)
 
     return once
@@ -80,7 +80,7 @@ PYTHON = Contender("python3", "agent", lambda side: side.run(["python3", "-I", "
 
 PHASES = (
     Case(
-        "bundle-cold", "bundle alone, nothing there", _bootstrapped, _empty, COPIERS, worlds=("small", "large", "bulk")
+        "bundle-cold", "bundle alone, nothing there", _bootstrapped, empty, COPIERS, worlds=("small", "large", "bulk")
     ),
     Case("bundle-rerun", "bundle alone, nothing changed", _fetched, nothing, COPIERS),
     Case(
@@ -96,7 +96,7 @@ PHASES = (
     Case(
         "help",
         "--help",
-        lambda side, _: side.fresh(images_there=False),
+        lambda side, _: side.fresh(images="needless"),
         nothing,
         (Contender("agent", "agent", lambda side: side.agent("--help")), PYTHON),
         worlds=("small",),

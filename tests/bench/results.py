@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from tests.bench.measure import Sample
 from tests.bench.pairs import Spread, ratio
+from tests.lab.aws_model import Json
 
 Value = Callable[[Sample], float]
 
@@ -28,7 +28,13 @@ class Result:
     def ratio(self, ours: str, theirs: str, value: Value) -> Spread:
         return ratio(*([value(sample) for sample in self.samples[name]] for name in (ours, theirs)))
 
-    def as_json(self) -> dict[str, Any]:
+    @classmethod
+    def from_json(cls, found: Json) -> Result:
+        """What `as_json` gave."""
+        samples = {name: [Sample(**sample) for sample in samples] for name, samples in found["samples"].items()}
+        return cls(found["world"], found["case"], found["title"], found["rtt_ms"], samples)
+
+    def as_json(self) -> Json:
         """All that there is; figures rounded to what they are good for."""
         found = {name: [_rounded(sample) for sample in samples] for name, samples in self.samples.items()}
         return {"world": self.world, "case": self.case, "title": self.title, "rtt_ms": self.rtt, "samples": found}
@@ -47,8 +53,13 @@ def own_cpu(sample: Sample) -> float:
 
 
 def peak(sample: Sample) -> float:
-    """MiB of the command's own process; of scripts, of their biggest."""
-    return max(sample.peak, sample.biggest if sample.peak < 16 << 10 else 0) / 1024
+    """MiB of the command's own process."""
+    return sample.peak / 1024
+
+
+def biggest(sample: Sample) -> float:
+    """MiB of the biggest of all its processes: a script's own is only bash."""
+    return sample.biggest / 1024
 
 
 def aws_part(sample: Sample) -> float:
@@ -63,7 +74,7 @@ def connections(sample: Sample) -> float:
     return sample.connections
 
 
-def _rounded(sample: Sample) -> dict[str, Any]:
+def _rounded(sample: Sample) -> Json:
     found = dataclasses.asdict(sample)
     found["parts"] = {name: round(seconds, 4) for name, seconds in sample.parts.items()}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}

@@ -10,15 +10,15 @@ import json
 import socket
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tests.bench import installed, measure, wire
 from tests.bench.measure import Sample
 from tests.bench.worlds import Changes, Spec, secret_arn, service_names
-from tests.lab import images
 from tests.lab.aws_model import BUCKET, HOST_NAMES, REGION, REGISTRY, SERVER_ADDRESS
 from tests.lab.engine import Engine
 from tests.lab.host import CHECKOUT
+from tests.lab.images import build
 from tests.lab.imds import PRIVATE_IP, Imds
 from tests.lab.machine import Machine
 from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, TRUST_STORE, Pki
@@ -47,7 +47,6 @@ class Side:
         self._snapshot = Snapshot(self.machine)
         self._standin: Running | None = None
         self._wire: Running | None = None
-        self._tags = {TAG, OTHER_TAG}
         self._pushed = 0
         self.tag = TAG
         self.role = ROLE
@@ -108,14 +107,9 @@ class Side:
     # The world
 
     def enter(self, spec: Spec, changes: Changes = Changes()) -> None:  # noqa: B008 - frozen
-        """Let this be in AWS; images for all services are in the registry, in two releases."""
+        """Let this be in AWS."""
         self.spec, self.changes = spec, changes
         self._order("world", spec=dataclasses.asdict(spec), changes=dataclasses.asdict(changes))
-        for number, name in enumerate(service_names(spec)):
-            if number >= self._pushed:
-                for tag in sorted(self._tags):
-                    self.registry.push(tag, images.build({"/www/service": f"{name} {tag}\n"}), name)
-        self._pushed = max(self._pushed, spec.services)
 
     def change(self, *, file: bool = False, parameter: bool = False) -> None:
         """One file of the bundle, or one parameter, has another content than ever before."""
@@ -167,17 +161,25 @@ class Side:
 
     # The instance
 
-    def fresh(self, *, images_there: bool) -> None:
-        """As an instance that never ran anything; with or without the images."""
+    def fresh(self, *, images: Literal["there", "absent", "needless"]) -> None:
+        """As an instance that never ran anything; with the images, without them, or for what needs none."""
         self.machine.end_strays()
         self.engine.remove_containers()
         self._snapshot.restore()
         self.engine.reset()
         self.write_bootstrap()
-        if images_there:
-            self.pull(TAG)
-        else:
+        if images != "needless":
+            self._push()
             self.engine.forget_images()
+        if images == "there":
+            self.pull(TAG)
+
+    def _push(self) -> None:
+        """Images for all services are in the registry, in two releases."""
+        for name in service_names(self.spec)[self._pushed :]:
+            for tag in (TAG, OTHER_TAG):
+                self.registry.push(tag, build({"/www/service": f"{name} {tag}\n"}), name)
+        self._pushed = max(self._pushed, self.spec.services)
 
     def pull(self, tag: str) -> None:
         """Have the images of this release on the host."""

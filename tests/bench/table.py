@@ -52,8 +52,8 @@ def of_results(measured: Sequence[Result], world: str, rtt: float) -> str:
                     spread(result.spread(name, results.wall)),
                     over,
                     spread(result.spread(name, results.cpu)),
-                    spread(result.spread(name, results.own_cpu)),
-                    f"{result.spread(name, results.peak).median:.0f}",
+                    spread(result.spread(name, results.own_cpu)) if name == "agent" else "",
+                    f"{result.spread(name, results.peak if name == 'agent' else results.biggest).median:.0f}",
                     f"{result.spread(name, results.calls).median:.0f}",
                     f"{result.spread(name, results.connections).median:.0f}",
                     f"{result.spread(name, lambda sample: sample.imds).median:.0f}",
@@ -69,3 +69,17 @@ def of_round_trips(measured: Sequence[Result]) -> str:
     titles = {(result.world, result.case): result.title for result in measured}
     rows = [[f"{world}: {titles[world, case]}", name, f"{times:.1f}"] for (world, case, name), times in found.items()]
     return table(["case", "who", "round trips in a row"], rows) if rows else ""
+
+
+def brief(measured: Sequence[Result]) -> str:
+    """Who takes how long, and what the agent is of it: for readers who do not want it all."""
+    rows = []
+    for result in measured:
+        for name in result.samples:
+            if name == "agent":
+                continue
+            walls = [result.spread(who, results.wall) for who in ("agent", name)]
+            where = f"{result.title} ({result.world}, {result.rtt:g} ms)"
+            share_ = share(result.ratio("agent", name, results.wall))
+            rows.append([where, name, *map(spread, walls), share_])
+    return table(["case", "compared with", "agent s", "other s", "agent/other"], rows)

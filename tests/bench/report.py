@@ -1,0 +1,69 @@
+"""The tables of a run, put together: for the terminal, and for the README from what is kept in packaging/bench.
+
+python -m tests.bench.report        writes the README's part anew
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.bench import growth_report, table, targets
+from tests.bench.results import Result
+from tests.lab.aws_model import Json
+from tests.lab.host import CHECKOUT
+
+KEPT = CHECKOUT / "packaging" / "bench" / "results.json"
+GROWN = CHECKOUT / "packaging" / "bench" / "growth.json"
+README = CHECKOUT / "README.md"
+_PART = re.compile(r"(<!-- made by tests/bench/report.py -->\n).*(\n<!-- end -->)", re.DOTALL)
+
+
+def whole(found: Sequence[Result], about: Mapping[str, object]) -> str:
+    """All tables, and what was measured with what."""
+    parts = [_about(about)]
+    for world, rtt in dict.fromkeys((result.world, result.rtt) for result in found):
+        parts += [f"## {world}, {rtt:g} ms", table.of_results(found, world, rtt)]
+    if trips := table.of_round_trips(found):
+        parts += ["## Round trips", trips]
+    return "\n\n".join([*parts, "## Targets", targets.of_targets(found)])
+
+
+def part_of_readme(kept: Path = KEPT, grown: Path = GROWN) -> str:
+    """What the README shows of the figures that are kept."""
+    document = json.loads(kept.read_text())
+    found = [Result.from_json(item) for item in document.pop("results")]
+    parts = [_about(document), table.brief(found), targets.of_targets(found)]
+    if grown.exists():
+        parts.append(growth_report.of_series(growth_report.load(grown)))
+    return "\n\n".join(parts)
+
+
+def with_part(readme: str, part: str) -> str:
+    """The README with this in the place that is kept for it."""
+    text, times = _PART.subn(lambda found: f"{found[1]}\n{part}\n{found[2]}", readme)
+    if times != 1:
+        raise ValueError("the README has no place for the figures")
+    return text
+
+
+def _about(about: Mapping[str, Json]) -> str:
+    versions = ", ".join(f"{name} {_number(text)}" for name, text in about["versions"].items())
+    stand_in = f"The suite's AWS, measured on its own before the rest: {about['stand-in']}."
+    return f"{about['machine']}; {versions}; {about['runs']} rounds each.\n{stand_in}"
+
+
+def _number(text: str) -> str:
+    """The version in what a program says of itself."""
+    found = re.search(r"\d+\.[\d.]*\d", text)
+    return found[0] if found else text
+
+
+def main() -> None:
+    README.write_text(with_part(README.read_text(), part_of_readme()))
+
+
+if __name__ == "__main__":
+    main()
