@@ -22,10 +22,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def spread(value: Spread, digits: int = 2) -> str:
-    """`1.23 (1.20-1.31)`."""
-    if value.low == value.high:
-        return f"{value.median:.{digits}f}"
-    return f"{value.median:.{digits}f} ({value.low:.{digits}f}-{value.high:.{digits}f})"
+    """`1.23 (1.20-1.31)`; without the quartiles where they would say the same."""
+    median, low, high = (f"{number:.{digits}f}" for number in (value.median, value.low, value.high))
+    return median if low == high else f"{median} ({low}-{high})"
 
 
 def share(value: Spread) -> str:

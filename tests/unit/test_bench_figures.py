@@ -1,0 +1,144 @@
+"""What the bench makes of its measurements: medians, ratios of pairs, exponents, tables, charts."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.bench import chart, growth_report, report, results, table, targets
+from tests.bench.growth_report import Series
+from tests.bench.measure import Sample
+from tests.bench.pairs import Spread, exponent, ratio
+from tests.bench.results import Result
+
+
+def sample(wall: float, aws: float = 1.0, calls: int = 3) -> Sample:
+    parts = {"aws": aws}
+    return Sample(wall, wall / 2, wall / 4, 50 << 10, 70 << 10, {"ssm:GetParameters": calls}, 2, 6, parts)
+
+
+def result(ours: list[float], theirs: list[float], rtt: float = 0, case: str = "rerun") -> Result:
+    samples = {"agent": [sample(wall) for wall in ours], "scripts": [sample(wall) for wall in theirs]}
+    return Result("small", case, "rerun, <nothing> changed", rtt, samples)
+
+
+def test_a_spread_is_the_median_between_the_quartiles() -> None:
+    assert Spread.of([5, 1, 4, 2, 3]) == Spread(3, 2, 4)
+    assert Spread.of([7]) == Spread(7, 7, 7)
+
+
+def test_nothing_measured_is_no_figure() -> None:
+    with pytest.raises(ValueError, match="nothing was measured"):
+        Spread.of([])
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    # The machine was three times as slow in the second round, for both: that is no difference between them.
+    assert ratio([1, 3, 1], [10, 30, 10]) == Spread(0.1, 0.1, 0.1)
+    with pytest.raises(ValueError, match="2 runs of one, 1 of the other"):
+        ratio([1, 2], [1])
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+def test_the_exponent_is_the_one_of_the_growth_above_what_there_is_anyway(power: float) -> None:
+    sizes = [0, 10, 100, 1000]
+
+    assert exponent(sizes, [0.5 + 0.01 * size**power for size in sizes]) == pytest.approx(power)
+
+
+def test_what_does_not_grow_has_no_exponent() -> None:
+    assert exponent([1, 10, 100], [0.5, 0.49, 0.51]) == 0
+    assert exponent([1, 10, 100], [0.5, 0.502, 0.504]) == 0
+
+
+def test_round_trips_are_what_a_longer_wire_costs() -> None:
+    found = results.round_trips([result([0.4], [5.0], 0), result([0.7], [8.0], 30), result([1.2], [13.0], 80)])
+
+    assert found == {
+        ("small", "rerun", "agent"): pytest.approx(10),
+        ("small", "rerun", "scripts"): pytest.approx(100),
+    }
+
+
+def test_one_wire_alone_says_nothing_of_round_trips() -> None:
+    assert results.round_trips([result([0.4], [5.0])]) == {}
+    assert table.of_round_trips([result([0.4], [5.0])]) == ""
+
+
+def test_a_table_is_markdown_with_figures_to_the_right() -> None:
+    assert table.table(["a", "b", "n"], [["one", "x", "1.0"], ["two", "yy", "22.0"]]).splitlines() == [
+        "| a   | b  |    n |",
+        "| --- | -- | ---: |",
+        "| one | x  |  1.0 |",
+        "| two | yy | 22.0 |",
+    ]
+
+
+def test_a_case_s_row_has_the_ratio_beside_the_other_one() -> None:
+    ours, theirs = table.of_results([result([0.5, 0.6, 0.7], [5.0, 6.0, 7.0])], "small", 0).splitlines()[2:]
+
+    assert [cell.strip() for cell in ours.split("|")[2:6]] == ["agent", "0.60 (0.55-0.65)", "", "0.30 (0.28-0.32)"]
+    assert [cell.strip() for cell in theirs.split("|")[2:5]] == ["scripts", "6.00 (5.50-6.50)", "0.100"]
+
+
+def test_a_target_is_held_missed_or_not_measured() -> None:
+    def holds(*found: Result) -> str:
+        return targets.TARGETS[0].row(found)[-1]
+
+    assert holds(result([0.5], [5.0])) == "yes"
+    assert holds(result([0.7], [5.0])) == "NO"
+    assert holds(result([0.5], [5.0], case="first-boot")) == "not measured"
+
+
+def test_the_best_of_several_peers_is_the_one_to_be_compared_with() -> None:
+    peers = {"agent": [sample(1.2)], "rclone": [sample(1.0)], "s5cmd": [sample(2.0)]}
+    found = [Result("large", "bundle-cold", "bundle", 0, peers)]
+
+    assert targets.over("large", "bundle-cold", targets.PEERS)(found) == Spread(1.2, 1.2, 1.2)
+
+
+def test_results_survive_the_file_that_they_are_kept_in() -> None:
+    before = result([0.5, 0.25], [5.0, 6.5])
+
+    assert Result.from_json(json.loads(json.dumps(before.as_json()))) == before
+
+
+def test_charts_are_well_formed_and_complete_in_themselves() -> None:
+    drawn = chart.of_results([result([0.5, 0.6], [5.0, 6.0])])
+    sizes = (1, 10, 100)
+    grown = [Series(name, "init", name, sizes, [[sample(size)] for size in sizes]) for name in ("files", "<bytes>")]
+
+    for picture in (drawn, growth_report.curves(grown), chart.of_results([])):
+        assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "prefers-color-scheme: dark" in picture
+        assert "href" not in picture
+    assert "rerun, &lt;nothing&gt; changed" in drawn
+    assert drawn.count("<rect") == 2
+
+
+def test_the_longest_bar_is_the_slowest() -> None:
+    drawn = ET.fromstring(chart.of_results([result([1.0], [4.0])]))
+    ours, theirs = [float(bar.attrib["width"]) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")]
+
+    assert theirs == pytest.approx(4 * ours, rel=0.01)
+
+
+def test_the_readme_s_part_is_replaced_and_all_else_stays() -> None:
+    before = "above\n<!-- made by tests/bench/report.py -->\nold\nfigures\n<!-- end -->\nbelow\n"
+
+    after = report.with_part(before, r"new \1 figures")
+
+    assert after == "above\n<!-- made by tests/bench/report.py -->\n\nnew \\1 figures\n\n<!-- end -->\nbelow\n"
+    with pytest.raises(ValueError, match="no place"):
+        report.with_part("above\nbelow\n", "new")
+
+
+def test_growth_survives_the_file_that_it_is_kept_in(tmp_path: Path) -> None:
+    before = Series("files", "fetch", "files", [1, 10], [[sample(0.5)], [sample(0.75)]])
+    kept = tmp_path / "growth.json"
+    kept.write_text(json.dumps({"series": [growth_report.as_json(before)]}))
+
+    assert growth_report.load(kept) == [before]
