@@ -6,85 +6,19 @@ Signatures are not looked at. What is not known here is refused by name: a measu
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
-from xml.sax.saxutils import escape
 
-from tests.bench.worlds import Item, World, secret_arn
-from tests.lab.aws_model import ACCOUNT, BUCKET, REGION, REGISTRY
+from tests.bench.asked import JSON_TYPE, Answer, Asked, error, operation_of, refused
+from tests.bench.bucket import Bucket
+from tests.bench.worlds import World, secret_arn
+from tests.lab.aws_model import ACCOUNT, REGION, REGISTRY, Json
 
-Json = Any
+__all__ = ["Answer", "Answers", "Asked", "error", "operation_of"]
 
-S3_PAGE, SSM_PAGE, SSM_NAMES, LIST_PAGE, BATCH = 1000, 10, 10, 100, 20
-_JSON = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-RequestId", "1"))
-_XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
-_S3 = f"s3.{REGION}.amazonaws.com"
-_JSON_SERVICES = {
-    "AmazonSSM": "ssm",
-    "secretsmanager": "secretsmanager",
-    "AmazonEC2ContainerRegistry_V20150921": "ecr",
-}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request; headers that an answer may depend on are by their lower-case names, and "" when absent."""
-
-    method: str
-    host: str
-    target: str
-    body: bytes = b""
-    action: str = ""
-    """X-Amz-Target."""
-    range: str = ""
-    if_match: str = ""
-    checksum_mode: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`operation` is what it is counted as: "s3:GetObject"; `headers` are without length and date."""
-
-    operation: str
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | memoryview = b""
-    length: int | None = None
-    """Of a body that is not sent (HEAD)."""
-
-
-def refused(asked: Asked) -> Answer:
-    """For what is not known here."""
-    what = f"{asked.method} {asked.host}{asked.target} {asked.action} {asked.body[:200]!r}"
-    return Answer("refused", 501, (("Content-Type", "text/plain"),), f"the stand-in does not know {what}\n".encode())
-
-
-def error(operation: str, code: str, message: str = "made by the stand-in", status: int = 400) -> Answer:
-    """An error in the format of the operation's service."""
-    if operation.startswith("s3:"):
-        text = f"{_XML}<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
-        return Answer(operation, status, (("Content-Type", "application/xml"),), text.encode())
-    document = json.dumps({"__type": code, "message": message}).encode()
-    return Answer(operation, status, (("Content-Type", "application/x-amz-json-1.1"),), document)
-
-
-def operation_of(asked: Asked) -> str:
-    """The name that a request is counted by, without answering it; "refused" when it is not known."""
-    if asked.action:
-        prefix, _, action = asked.action.partition(".")
-        return f"{_JSON_SERVICES.get(prefix, prefix)}:{action}"
-    if asked.host.startswith("sts."):
-        return "sts:GetCallerIdentity"
-    if asked.host.endswith(_S3):
-        names = {"HEAD": "HeadObject", "GET": "ListObjectsV2" if "list-type=2" in asked.target else "GetObject"}
-        return f"s3:{names.get(asked.method, asked.method)}"
-    return "refused"
+SSM_PAGE, SSM_NAMES, LIST_PAGE, BATCH = 10, 10, 100, 20
 
 
 class Answers:
@@ -92,7 +26,7 @@ class Answers:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._keys = sorted(world.items)
+        self._bucket = Bucket(world.items)
         self._names = sorted(world.parameters)
         self._secrets = sorted(world.secrets)
         self._by_id = {key: name for name in self._secrets for key in (name, secret_arn(name))}
@@ -112,85 +46,12 @@ class Answers:
             document = actions[operation](json.loads(asked.body))
             if isinstance(document, Answer):
                 return document
-            return Answer(operation, 200, _JSON, json.dumps(document).encode())
+            return Answer(operation, 200, JSON_TYPE, json.dumps(document).encode())
         if operation.startswith("s3:"):
-            return self._s3(asked)
+            return self._bucket.answer(asked)
         if operation.startswith("sts:") and b"Action=GetCallerIdentity" in asked.body:
             return _identity()
         return refused(asked)
-
-    # S3
-
-    def _s3(self, asked: Asked) -> Answer:
-        parts = urlsplit(asked.target)
-        path = unquote(parts.path).lstrip("/")
-        if asked.host == _S3:
-            bucket, _, key = path.partition("/")
-        else:
-            bucket, key = asked.host.removesuffix(f".{_S3}"), path
-        if bucket != BUCKET or asked.method not in {"GET", "HEAD"}:
-            return refused(asked)
-        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        if not key:
-            return self._listing(query) if query.get("list-type") == "2" else refused(asked)
-        if query.keys() - {"x-id", "partNumber"}:
-            return refused(asked)
-        return self._object(asked, key)
-
-    def _listing(self, query: Mapping[str, str]) -> Answer:
-        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        start, most = query.get("continuation-token", query.get("start-after", "")), int(query.get("max-keys", S3_PAGE))
-        entries: dict[str, bool] = {}
-        for key in self._keys:
-            if not key.startswith(prefix):
-                continue
-            head, cut, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else ("", "", "")
-            entry = prefix + head + cut if cut else key
-            if entry > start:
-                entries[entry] = bool(cut)
-        page = list(entries)[: min(most, S3_PAGE)]
-        whole = len(page) == len(entries)
-        coded = query.get("encoding-type") == "url"
-        text = "".join(
-            f"<CommonPrefixes><Prefix>{_key(name, coded)}</Prefix></CommonPrefixes>"
-            if entries[name]
-            else _contents(name, self._world.items[name], coded)
-            for name in page
-        )
-        more = "" if whole or not page else f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
-        document = (
-            f'{_XML}<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{BUCKET}</Name>'
-            f"<Prefix>{_key(prefix, coded)}</Prefix><KeyCount>{len(page)}</KeyCount><MaxKeys>{most}</MaxKeys>"
-            f"{'<EncodingType>url</EncodingType>' if coded else ''}"
-            f"<IsTruncated>{'false' if whole else 'true'}</IsTruncated>{more}{text}</ListBucketResult>"
-        )
-        return Answer("s3:ListObjectsV2", 200, (("Content-Type", "application/xml"),), document.encode())
-
-    def _object(self, asked: Asked, key: str) -> Answer:
-        operation = "s3:HeadObject" if asked.method == "HEAD" else "s3:GetObject"
-        item = self._world.items.get(key)
-        if item is None:
-            return error(operation, "NoSuchKey", key, 404)
-        if asked.if_match.strip('"') not in ("", item.etag):
-            return error(operation, "PreconditionFailed", key, 412)
-        headers = [
-            ("ETag", f'"{item.etag}"'),
-            ("Last-Modified", email.utils.formatdate(item.modified, usegmt=True)),
-            ("Accept-Ranges", "bytes"),
-            ("Content-Type", "binary/octet-stream"),
-            ("x-amz-server-side-encryption", "AES256"),
-        ]
-        if asked.checksum_mode.upper() == "ENABLED" and not asked.range:
-            kind = "COMPOSITE" if "-" in item.checksum else "FULL_OBJECT"
-            headers += [("x-amz-checksum-crc32", item.checksum), ("x-amz-checksum-type", kind)]
-        size = len(item.body)
-        first, last = _range(asked.range, size)
-        if asked.range:
-            headers.append(("Content-Range", f"bytes {first}-{last}/{size}"))
-        body = memoryview(item.body)[first : last + 1]
-        if asked.method == "HEAD":
-            return Answer(operation, 200, tuple(headers), b"", len(body))
-        return Answer(operation, 206 if asked.range else 200, tuple(headers), body)
 
     # SSM
 
@@ -264,21 +125,3 @@ def _identity() -> Answer:
         "</GetCallerIdentityResponse>"
     )
     return Answer("sts:GetCallerIdentity", 200, (("Content-Type", "text/xml"),), text.encode())
-
-
-def _key(text: str, coded: bool) -> str:  # noqa: FBT001 - what the request asked for
-    return quote(text, safe="/") if coded else escape(text)
-
-
-def _contents(key: str, item: Item, coded: bool) -> str:  # noqa: FBT001 - as above
-    modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(item.modified))
-    return (
-        f"<Contents><Key>{_key(key, coded)}</Key><LastModified>{modified}</LastModified>"
-        f"<ETag>&quot;{item.etag}&quot;</ETag><Size>{len(item.body)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-    )
-
-
-def _range(text: str, size: int) -> tuple[int, int]:
-    """First and last byte of `bytes=A-B`; of the whole when nothing is asked for."""
-    first, _, last = text.removeprefix("bytes=").partition("-")
-    return int(first or 0), min(int(last) if last else size - 1, size - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from http import HTTPStatus
 
-from tests.bench.answers import Answer, Asked
+from tests.bench.asked import Answer, Asked
 
 _READ = 65536
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}

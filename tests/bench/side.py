@@ -1,100 +1,47 @@
-"""The machine of one contender: as the lab's, with the suite's own AWS in it. Two of them never share anything.
-
-While one is measured the other's engine is frozen: its health checks would take part in the measurement.
-"""
+"""The instance of one contender: fresh, deployed or changed; and what runs on it are the measurements."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import socket
-import sys
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal
 
-from tests.bench import installed, measure, wire
+from tests.bench import installed, measure
 from tests.bench.measure import Sample
-from tests.bench.worlds import Changes, Spec, secret_arn, service_names
-from tests.lab.aws_model import BUCKET, HOST_NAMES, REGION, REGISTRY, SERVER_ADDRESS
-from tests.lab.engine import Engine
+from tests.bench.place import Place
+from tests.bench.worlds import Changes, secret_arn, service_names
+from tests.lab.aws_model import BUCKET, REGION, REGISTRY
 from tests.lab.host import CHECKOUT
 from tests.lab.images import build
-from tests.lab.imds import PRIVATE_IP, Imds
-from tests.lab.machine import Machine
-from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, TRUST_STORE, Pki
-from tests.lab.process import LabError, Running, wait_until
-from tests.lab.registry import Registry
+from tests.lab.imds import PRIVATE_IP
+from tests.lab.pki import TRUST_STORE
+from tests.lab.process import LabError
 from tests.lab.snapshot import Snapshot
 from tests.lab.world import BOOTSTRAP_FILE, DATABASE_SECRET_NAME, NAMESPACE, REF, ROLE, SLUG, TAG
 
 OTHER_TAG = "1.4.3"
 SCRIPTS = CHECKOUT / "tests" / "bench" / "scripts"
 MARKS = "/run/bench.marks"
-_CONTROL = "/.lab/standin.sock"
 
 
-class Side:
+class Side(Place):
     """Start it, give it a world with `enter`, then `run` what is to be measured."""
 
     def __init__(self) -> None:
-        self.machine = Machine()
-        self.pki = Pki(self.machine)
-        self.imds = Imds(self.machine)
-        self.registry = Registry(self.machine, self.pki)
-        self.engine = Engine(self.machine)
-        self.spec = Spec()
-        self.changes = Changes()
-        self._snapshot = Snapshot(self.machine)
-        self._standin: Running | None = None
-        self._wire: Running | None = None
-        self._pushed = 0
+        super().__init__()
         self.tag = TAG
         self.role = ROLE
-        self._frozen = False
+        self._snapshot = Snapshot(self.machine)
+        self._pushed = 0
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        if self._frozen:
-            self.thaw()
-        self.machine.stop()
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """With agent and scripts, as a package and an image build leave them."""
         tree, cli = installed.agent_tree(), installed.aws_cli()
-        self.machine.start()
-        self.pki.install()
-        self.engine.start()
-        self.registry.start()
-        self.imds.prepare()
-        self.imds.start()
-        self._start_standin()
+        super().start()
         self._install(str(tree), str(cli))
-        self.registry.wait_ready()
-        self.imds.wait_ready()
-        self.engine.wait_ready()
-        wait_until(self.machine.path(_CONTROL).exists, "the stand-in", timeout=30)
         self._snapshot.take()
 
-    def _start_standin(self) -> None:
-        self.machine.add_hosts(SERVER_ADDRESS, HOST_NAMES)
-        argv = [sys.executable, "-m", "tests.bench.standin", SERVER_CERTIFICATE, SERVER_KEY]
-        argv += [SERVER_ADDRESS, "443", _CONTROL]
-        env = {"PYTHONPATH": str(CHECKOUT)}
-        self._standin = self.machine.start_process(argv, env=env, log="standin.log", network="aws", service=True)
-
     def _install(self, tree: str, cli: str) -> None:
-        """Agent and scripts, as a package and an image build leave them."""
         run, path = self.machine.run, self.machine.path
         path(installed.HOME).mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", "-o", "ro", tree, installed.HOME], check=True)
@@ -103,13 +50,6 @@ class Side:
         names = {"aws": cli, **{item.name: str(item) for item in SCRIPTS.iterdir()}}
         for name, target in names.items():
             run(["ln", "-sf", target, f"/usr/local/bin/{name}"], check=True)
-
-    # The world
-
-    def enter(self, spec: Spec, changes: Changes = Changes()) -> None:  # noqa: B008 - frozen
-        """Let this be in AWS."""
-        self.spec, self.changes = spec, changes
-        self._order("world", spec=dataclasses.asdict(spec), changes=dataclasses.asdict(changes))
 
     def change(self, *, file: bool = False, parameter: bool = False) -> None:
         """One file of the bundle, or one parameter, has another content than ever before."""
@@ -136,30 +76,6 @@ class Side:
         # A secret's ARN may hold characters that the shell knows.
         file.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
         file.chmod(0o600)
-
-    def delay(self, milliseconds: float) -> None:
-        """The round-trip time to AWS and the registry; the metadata service stays where it is."""
-        if self._wire is not None:
-            self._wire.kill()
-            self._firewall("-F", "PREROUTING")
-            self._wire = None
-        if milliseconds:
-            argv = [sys.executable, "-m", "tests.bench.wire", str(wire.PORT), str(milliseconds)]
-            env = {"PYTHONPATH": str(CHECKOUT)}
-            self._wire = self.machine.start_process(argv, env=env, log="wire.log", network="aws", service=True)
-            self._firewall(
-                *f"-A PREROUTING -d 10.99.0.0/24 -p tcp --dport 443 -j REDIRECT --to-ports {wire.PORT}".split()
-            )
-            wait_until(self._wire_is_up, "the wire")
-
-    def _firewall(self, *rule: str) -> None:
-        self.machine.run(["iptables", "-w", "-t", "nat", *rule], network="aws", check=True)
-
-    def _wire_is_up(self) -> bool:
-        sockets = self.machine.run(["ss", "-Hltn", f"sport = :{wire.PORT}"], network="aws", check=True)
-        return bool(sockets.stdout)
-
-    # The instance
 
     def fresh(self, *, images: Literal["there", "absent", "needless"]) -> None:
         """As an instance that never ran anything; with the images, without them, or for what needs none."""
@@ -194,23 +110,13 @@ class Side:
         names = [f"{REGISTRY}/{name}:{tag}" for name in service_names(self.spec)]
         self.engine.docker("image", "rm", "--force", *names, check=False)
 
-    def freeze(self) -> None:
-        self.engine.freeze()
-        self._frozen = True
-
-    def thaw(self) -> None:
-        self.engine.thaw()
-        self._frozen = False
-
-    # Running
-
     def run(self, argv: list[str], **env: str) -> Sample:
         """Measure one run, with the calls that it makes. The environment is systemd's, and `env`."""
         self.machine.path(MARKS).unlink(missing_ok=True)
-        self._order("clear")
+        self.order("clear")
         asked = len(self.imds.requests())
         sample = measure.run(self.machine, argv, env)
-        counts = self._order("counts")
+        counts = self.order("counts")
         if counts["calls"].get("refused"):
             log = self.machine.path("/.lab/log/standin.log").read_text()
             raise LabError(f"{' '.join(argv)} asked what the stand-in does not know: {log[-1000:]}")
@@ -252,12 +158,3 @@ class Side:
         if parts:
             parts["aws"] = sum(parts[name] for name in ("bundle", "values", "token"))
         return parts
-
-    def _order(self, what: str, **more: Any) -> Any:  # noqa: ANN401 - JSON both ways
-        with socket.socket(socket.AF_UNIX) as door:
-            door.settimeout(120)
-            door.connect(str(self.machine.path(_CONTROL)))
-            with door.makefile("rw") as lines:
-                lines.write(json.dumps({"do": what, **more}) + "\n")
-                lines.flush()
-                return json.loads(lines.readline())

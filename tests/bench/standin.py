@@ -22,7 +22,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 
-from tests.bench.answers import Answer, Answers, Asked, operation_of
+from tests.bench.answers import Answers
+from tests.bench.asked import Answer, Asked, operation_of
 from tests.bench.exchange import Exchange
 from tests.bench.worlds import Changes, Spec, build
 from tests.lab.aws_model import Json

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.answers import Answer, Answers, Asked, error
+from tests.bench.answers import Answers
+from tests.bench.asked import Answer, Asked, error
 from tests.bench.standin import Standin, server_context
 from tests.bench.worlds import Changes, Spec, World, build, changing_file
 from tests.lab.aws_model import BUCKET, REGION

@@ -1,0 +1,126 @@
+"""A machine with everything around it, as the lab's, but with the suite's own AWS in it.
+
+Two of them never share anything. While one is measured the other's engine is frozen: its health checks would take
+part in the measurement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from tests.bench import wire
+from tests.bench.worlds import Changes, Spec
+from tests.lab.aws_model import HOST_NAMES, SERVER_ADDRESS
+from tests.lab.engine import Engine
+from tests.lab.host import CHECKOUT
+from tests.lab.imds import Imds
+from tests.lab.machine import Machine
+from tests.lab.pki import SERVER_CERTIFICATE, SERVER_KEY, Pki
+from tests.lab.process import Running, wait_until
+from tests.lab.registry import Registry
+
+_CONTROL = "/.lab/standin.sock"
+
+
+class Place:
+    """Start it (it is a context manager), then give it a world with `enter`."""
+
+    def __init__(self) -> None:
+        self.machine = Machine()
+        self.pki = Pki(self.machine)
+        self.imds = Imds(self.machine)
+        self.registry = Registry(self.machine, self.pki)
+        self.engine = Engine(self.machine)
+        self.spec = Spec()
+        self.changes = Changes()
+        self._standin: Running | None = None
+        self._wire: Running | None = None
+        self._frozen = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._frozen:
+            self.thaw()
+        self.machine.stop()
+
+    def start(self) -> None:
+        self.machine.start()
+        self.pki.install()
+        self.engine.start()
+        self.registry.start()
+        self.imds.prepare()
+        self.imds.start()
+        self._start_standin()
+        self.registry.wait_ready()
+        self.imds.wait_ready()
+        self.engine.wait_ready()
+        wait_until(self.machine.path(_CONTROL).exists, "the stand-in", timeout=30)
+
+    def _start_standin(self) -> None:
+        self.machine.add_hosts(SERVER_ADDRESS, HOST_NAMES)
+        argv = [sys.executable, "-m", "tests.bench.standin", SERVER_CERTIFICATE, SERVER_KEY]
+        argv += [SERVER_ADDRESS, "443", _CONTROL]
+        env = {"PYTHONPATH": str(CHECKOUT)}
+        self._standin = self.machine.start_process(argv, env=env, log="standin.log", network="aws", service=True)
+
+    def enter(self, spec: Spec, changes: Changes = Changes()) -> None:  # noqa: B008 - frozen
+        """Let this be in AWS."""
+        self.spec, self.changes = spec, changes
+        self.order("world", spec=dataclasses.asdict(spec), changes=dataclasses.asdict(changes))
+
+    def delay(self, milliseconds: float) -> None:
+        """The round-trip time to AWS and the registry; the metadata service stays where it is."""
+        if self._wire is not None:
+            self._wire.kill()
+            self._firewall("-F", "PREROUTING")
+            self._wire = None
+        if milliseconds:
+            argv = [sys.executable, "-m", "tests.bench.wire", str(wire.PORT), str(milliseconds)]
+            env = {"PYTHONPATH": str(CHECKOUT)}
+            self._wire = self.machine.start_process(argv, env=env, log="wire.log", network="aws", service=True)
+            self._firewall(
+                *f"-A PREROUTING -d 10.99.0.0/24 -p tcp --dport 443 -j REDIRECT --to-ports {wire.PORT}".split()
+            )
+            wait_until(self._wire_is_up, "the wire")
+
+    def _firewall(self, *rule: str) -> None:
+        self.machine.run(["iptables", "-w", "-t", "nat", *rule], network="aws", check=True)
+
+    def _wire_is_up(self) -> bool:
+        sockets = self.machine.run(["ss", "-Hltn", f"sport = :{wire.PORT}"], network="aws", check=True)
+        return bool(sockets.stdout)
+
+    def freeze(self) -> None:
+        self.engine.freeze()
+        self._frozen = True
+
+    def thaw(self) -> None:
+        self.engine.thaw()
+        self._frozen = False
+
+    def order(self, what: str, **more: Any) -> Any:  # noqa: ANN401 - JSON both ways
+        """Tell the stand-in something (see `standin.Control`); what it says to that."""
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(120)
+            door.connect(str(self.machine.path(_CONTROL)))
+            with door.makefile("rw") as lines:
+                lines.write(json.dumps({"do": what, **more}) + "\n")
+                lines.flush()
+                return json.loads(lines.readline())
