@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "stand-in": standin,
         "runs": options.runs,
     }
-    print(report.whole(found, about))
+    print(report.whole(found, about, every=not options.only))
     if options.json:
         document = {**about, "results": [result.as_json() for result in found]}
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import growth_report, table, targets
+from tests.bench import bound, growth_report, table, targets
 from tests.bench.results import Result
+from tests.bench.worlds import SPECS
 from tests.lab.aws_model import Json
 from tests.lab.host import CHECKOUT
 
@@ -21,14 +22,15 @@ README = CHECKOUT / "README.md"
 _PART = re.compile(r"(<!-- made by tests/bench/report.py -->\n).*(\n<!-- end -->)", re.DOTALL)
 
 
-def whole(found: Sequence[Result], about: Mapping[str, object]) -> str:
-    """All tables, and what was measured with what."""
+def whole(found: Sequence[Result], about: Mapping[str, object], *, every: bool) -> str:
+    """All tables, and what was measured with what; without `every`, no targets that were not looked at."""
     parts = [_about(about)]
     for world, rtt in dict.fromkeys((result.world, result.rtt) for result in found):
         parts += [f"## {world}, {rtt:g} ms", table.of_results(found, world, rtt)]
     if trips := table.of_round_trips(found):
-        parts += ["## Round trips", trips]
-    return "\n\n".join([*parts, "## Targets", targets.of_targets(found)])
+        chain = "\n".join(f"- {what}: {times}" for what, times in bound.chain(SPECS["small"]))
+        parts += ["## Round trips", trips, f"The longest chain of a rerun in the small world:\n\n{chain}"]
+    return "\n\n".join([*parts, "## Targets", targets.of_targets(found, every=every)])
 
 
 def part_of_readme(kept: Path = KEPT, grown: Path = GROWN) -> str:
