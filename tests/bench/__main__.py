@@ -10,7 +10,6 @@ It needs root, as every lab; nothing of it reaches beyond the lab's own namespac
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -87,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     print(report.whole(found, about, every=not options.only))
     if options.json:
-        document = {**about, "results": [result.as_json() for result in found]}
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        options.json.write_text(report.kept(about, "results", [result.as_json() for result in found]))
     if options.svg:
         options.svg.parent.mkdir(parents=True, exist_ok=True)
         options.svg.write_text(chart.of_results(found))

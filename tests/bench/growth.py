@@ -6,7 +6,6 @@ python -m tests.bench.growth [--only SERIES] [--runs N] [--json FILE] [--svg FIL
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import tests.conftest  # noqa: F401 - its guard refuses every connection of this process that would leave the machine
-from tests.bench import growth_report, installed, surroundings
+from tests.bench import growth_report, installed, report, surroundings
 from tests.bench.cases import QUIET
 from tests.bench.growth_report import Series
 from tests.bench.measure import Sample
@@ -94,8 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         about = {"machine": surroundings.machine(), "versions": installed.versions(), "runs": options.runs}
-        kept = [growth_report.as_json(series) for series in found]
-        options.json.write_text(json.dumps({**about, "series": kept}, indent=1) + "\n")
+        options.json.write_text(report.kept(about, "series", [growth_report.as_json(series) for series in found]))
     if options.svg:
         options.svg.parent.mkdir(parents=True, exist_ok=True)
         options.svg.write_text(growth_report.curves(found))

@@ -40,7 +40,6 @@ class Place:
         self.changes = Changes()
         self._standin: Running | None = None
         self._wire: Running | None = None
-        self._frozen = False
 
     def __enter__(self) -> Self:
         try:
@@ -56,8 +55,7 @@ class Place:
         self.stop()
 
     def stop(self) -> None:
-        if self._frozen:
-            self.thaw()
+        """End it, frozen or not; nothing is left."""
         self.machine.stop()
 
     def start(self) -> None:
@@ -109,11 +107,9 @@ class Place:
 
     def freeze(self) -> None:
         self.engine.freeze()
-        self._frozen = True
 
     def thaw(self) -> None:
         self.engine.thaw()
-        self._frozen = False
 
     def order(self, what: str, **more: Any) -> Any:  # noqa: ANN401 - JSON both ways
         """Tell the stand-in something (see `standin.Control`); what it says to that."""

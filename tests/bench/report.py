@@ -51,6 +51,12 @@ def with_part(readme: str, part: str) -> str:
     return text
 
 
+def kept(about: Mapping[str, Json], name: str, items: Sequence[Json]) -> str:
+    """The JSON document that is kept: a line for each item, so that a change of one is one."""
+    lines = ",\n".join(json.dumps(item) for item in items)
+    return f"{json.dumps(dict(about))[:-1]}, {json.dumps(name)}: [\n{lines}\n]}}\n"
+
+
 def _about(about: Mapping[str, Json]) -> str:
     versions = ", ".join(f"{name} {_number(text)}" for name, text in about["versions"].items())
     stand_in = f"The suite's AWS, measured on its own before the rest: {about['stand-in']}."

@@ -33,6 +33,7 @@ class Side(Place):
         self.role = ROLE
         self._snapshot = Snapshot(self.machine)
         self._pushed = 0
+        self._made: tuple[object, dict[str, str]] | None = None
 
     def start(self) -> None:
         """With agent and scripts, as a package and an image build leave them."""
@@ -135,6 +136,12 @@ class Side(Place):
 
     def environment(self) -> dict[str, str]:
         """The resolved environment, from the script that makes it; and what the bootstrap file has."""
+        now = (self.spec, self.changes, self.tag)
+        if self._made is None or self._made[0] != now:
+            self._made = (now, self._make_environment())
+        return self._made[1]
+
+    def _make_environment(self) -> dict[str, str]:
         manifest, surroundings = f"/opt/services/{ROLE}/vars.yaml", {"HOME": "/root", "AWS_CA_BUNDLE": TRUST_STORE}
         script = ["fetch-env.sh", "--manifest", manifest, "--bootstrap", BOOTSTRAP_FILE, "--format", "file"]
         values = self.machine.run(script, env={**surroundings, "PRIVATE_IP": PRIVATE_IP}, check=True).stdout

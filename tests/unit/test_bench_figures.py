@@ -102,8 +102,11 @@ def test_the_best_of_several_peers_is_the_one_to_be_compared_with() -> None:
 
 def test_results_survive_the_file_that_they_are_kept_in() -> None:
     before = result([0.5, 0.25], [5.0, 6.5])
+    text = report.kept({"runs": 2}, "results", [before.as_json(), before.as_json()])
 
-    assert Result.from_json(json.loads(json.dumps(before.as_json()))) == before
+    assert json.loads(text)["runs"] == 2
+    assert [Result.from_json(item) for item in json.loads(text)["results"]] == [before, before]
+    assert len(text.splitlines()) == 4
 
 
 def test_charts_are_well_formed_and_complete_in_themselves() -> None:
