@@ -102,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def answer(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        # One that is there several times (the engine's Accept) is a list.
+        headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
         scheme = "https" if self.server.tls is not None else "http"
         request = Request(self.command, self.path, headers, self._body(), self.connection, self._number, scheme)
         self._send(self.server.respond(request))
