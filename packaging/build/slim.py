@@ -13,6 +13,8 @@ from typing import Any
 
 # Read by generators of documentation alone.
 _FOR_PEOPLE = ("examples-1",)
+# Of these botocore itself asks for the documentation, at the first call of a client that has any.
+_READ_WHOLE = frozenset({"clientContextParams"})
 _WORDS = frozenset({"documentation", "documentationUrl"})
 
 
@@ -41,7 +43,9 @@ def without_words(model: Any) -> Any:  # noqa: ANN401 - any JSON
     """The same without documentation. A member or shape of that name is a description itself, and stays."""
     if isinstance(model, dict):
         return {
-            key: without_words(value) for key, value in model.items() if not (key in _WORDS and isinstance(value, str))
+            key: value if key in _READ_WHOLE else without_words(value)
+            for key, value in model.items()
+            if not (key in _WORDS and isinstance(value, str))
         }
     if isinstance(model, list):
         return [without_words(item) for item in model]
