@@ -5,7 +5,6 @@ from __future__ import annotations
 import compileall
 import hashlib
 import py_compile
-import runpy
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,6 @@ INTERPRETER = "/usr/bin/python3"
 HOME = "/usr/lib/delphi-agent"
 _DAY = 86_400
 _RECIPE = CHECKOUT / "packaging" / "build" / "tree.py"
-# What decides which libraries are in it, and what is left of them.
-_LIBRARIES = (_RECIPE, CHECKOUT / "packaging" / "locked.txt", CHECKOUT / "agent" / "aws" / "session.py")
 
 
 def cache() -> Path:
@@ -33,8 +30,7 @@ def cache() -> Path:
 
 def agent_tree() -> Path:
     """The folder that the packages bring as /usr/lib/delphi-agent: libraries of the lock, byte code, nothing else."""
-    agent = CHECKOUT / "agent"
-    tree = cache() / f"agent-{_key([*agent.rglob('*.py'), *agent.rglob('*.json'), *_LIBRARIES])}"
+    tree = cache() / f"agent-{_key([*_agent(), *_libraries()])}"
     if not tree.exists():
         if sys.version_info[:2] != (3, 11):
             raise LabError(f"the byte code must be Python 3.11's, as {INTERPRETER} is: run the suite with that")
@@ -49,17 +45,31 @@ def agent_tree() -> Path:
 
 def _make(tree: Path) -> None:
     """As packaging/build/tree.py makes it; but the libraries, when they are there already, are not made again."""
-    libraries = cache() / f"libraries-{_key(_LIBRARIES)}"
+    libraries = cache() / f"libraries-{_key(_libraries())}"
     if not libraries.exists():
         subprocess.run([sys.executable, _RECIPE, libraries, "0.0.0"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory(dir=cache()) as work:
         made = Path(work) / "lib"
         shutil.copytree(libraries, made)
         shutil.rmtree(made / "agent")
-        runpy.run_path(str(_RECIPE), run_name="tree")["_copy_agent"](made, "0.0.0")
+        for path in _agent():
+            copy = made / path.relative_to(CHECKOUT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
         never = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(made / "agent", quiet=1, stripdir=str(made), prependdir=HOME, invalidation_mode=never)
         made.rename(tree)
+
+
+def _agent() -> list[Path]:
+    """What a package has of the checkout."""
+    return [path for kind in ("*.py", "*.json") for path in (CHECKOUT / "agent").rglob(kind)]
+
+
+def _libraries() -> list[Path]:
+    """What decides which libraries a package has, and what is left of them."""
+    clients = CHECKOUT / "agent" / "aws" / "session.py"
+    return [*_RECIPE.parent.glob("*.py"), CHECKOUT / "packaging" / "locked.txt", clients]
 
 
 def _key(paths: Iterable[Path]) -> str:
