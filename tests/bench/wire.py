@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Callable
 
 PORT = 7443
 _ORIGINAL_DESTINATION = 80  # SO_ORIGINAL_DST
@@ -31,6 +32,7 @@ class Half(asyncio.Protocol):
         self._other: Half | None = None
         self._under_way: deque[tuple[float, bytes]] = deque()
         self._size = 0
+        self._ended = False
 
     def join(self, other: Half) -> None:
         """From now on the two belong together."""
@@ -84,33 +86,14 @@ class Half(asyncio.Protocol):
             # It may have been closed from the other end meanwhile.
             with contextlib.suppress(OSError):
                 target.write_eof()
+            self._ended = True
+            if self._other._ended and self._transport is not None:
+                target.close()
+                self._transport.close()
         if self._size <= _WINDOW and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         if self._under_way:
             self._deliver_later()
-
-
-async def carry(listener: socket.socket, seconds: float) -> None:
-    """Take connections for ever; each goes to where it wanted to go."""
-    loop = asyncio.get_running_loop()
-    listener.settimeout(0)
-    passages: set[asyncio.Task[None]] = set()
-    while True:
-        client, _ = await loop.sock_accept(listener)
-        passage = asyncio.create_task(_open(client, seconds))
-        passages.add(passage)
-        passage.add_done_callback(passages.discard)
-
-
-async def _open(client: socket.socket, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Client's first bytes leave it when its handshake is over, which takes a round trip.
-    opened = loop.time() + seconds
-    _, near = await loop.connect_accepted_socket(lambda: Half(seconds, opened), client)
-    host, port = original_destination(client)
-    _, far = await loop.create_connection(lambda: Half(seconds, 0), host, port)
-    near.join(far)
 
 
 def original_destination(sock: socket.socket) -> tuple[str, int]:
@@ -118,6 +101,30 @@ def original_destination(sock: socket.socket) -> tuple[str, int]:
     raw = sock.getsockopt(socket.SOL_IP, _ORIGINAL_DESTINATION, 16)
     port, address = struct.unpack_from("!2xH4s", raw)
     return socket.inet_ntoa(address), port
+
+
+async def carry(
+    listener: socket.socket, seconds: float, where: Callable[[socket.socket], tuple[str, int]] = original_destination
+) -> None:
+    """Take connections for ever; each goes to where it wanted to go."""
+    loop = asyncio.get_running_loop()
+    listener.settimeout(0)
+    passages: set[asyncio.Task[None]] = set()
+    while True:
+        client, _ = await loop.sock_accept(listener)
+        passage = asyncio.create_task(_open(client, seconds, where(client)))
+        passages.add(passage)
+        passage.add_done_callback(passages.discard)
+
+
+async def _open(client: socket.socket, seconds: float, target: tuple[str, int]) -> None:
+    loop = asyncio.get_running_loop()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Client's first bytes leave it when its handshake is over, which takes a round trip.
+    opened = loop.time() + seconds
+    _, near = await loop.connect_accepted_socket(lambda: Half(seconds, opened), client)
+    _, far = await loop.create_connection(lambda: Half(seconds, 0), *target)
+    near.join(far)
 
 
 def main() -> None:
