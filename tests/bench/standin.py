@@ -31,8 +31,8 @@ from tests.lab.aws_model import Json
 Hook = Callable[[Asked, str], Answer | None]
 """Called with every request and its operation; its answer, when there is one, is given instead."""
 
-# So many TLS records in a row for one connection, before the others have their turn.
-_TURN = 64
+# So many pieces in a row for one connection, before the others have their turn.
+_TURN = 4
 _SEND_BUFFER = 4 << 20
 
 

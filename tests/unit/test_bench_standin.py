@@ -26,7 +26,7 @@ from tests.lab.pki import Pki
 from tests.lab.world import NAMESPACE, PREFIX, REF, ROLE
 
 HOST = f"{BUCKET}.s3.{REGION}.amazonaws.com"
-SPEC = Spec(name="tests", files=2_100, total=50_000, parameters=25, secrets=3, services=2)
+SPEC = Spec(name="tests", files=2_100, total=50_000, parameters=21, secrets=3, services=2)
 FILE = f"{PREFIX}/{REF}/{changing_file()}"
 
 
