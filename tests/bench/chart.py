@@ -18,7 +18,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc } .small { fill: #9198a1 }
   .axis { stroke: #6e7681 }
-}"""
+}
+.in { fill: #1f2328 }"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ def _bar(bar: Bar, y: float, scale: float, unit: str) -> list[str]:
     low, high = _LEFT + bar.low * scale, _LEFT + bar.high * scale
     label = f"{bar.value:.2f}{unit} {bar.name}"
     inside = end > WIDTH - _RIGHT - 8 * len(label)
-    at = f'x="{_LEFT + 6}" y="{middle + 4:.0f}"' if inside else f'x="{max(end, high) + 6:.0f}" y="{middle + 4:.0f}"'
+    # Bars have one colour on both grounds, and so has what stands on them.
+    at = (
+        f'class="in" x="{_LEFT + 6}" y="{middle + 4:.0f}"'
+        if inside
+        else f'x="{max(end, high) + 6:.0f}" y="{middle + 4:.0f}"'
+    )
     return [
         f'<rect class="{kind}" x="{_LEFT}" y="{y + 1:.0f}" width="{end - _LEFT:.1f}" height="{_BAR - 2}"/>',
         f'<line class="axis" x1="{low:.1f}" y1="{middle:.0f}" x2="{high:.1f}" y2="{middle:.0f}"/>',
