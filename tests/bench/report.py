@@ -1,6 +1,6 @@
 """The tables of a run, put together: for the terminal, and for the README from what is kept in packaging/bench.
 
-python -m tests.bench.report        writes the README's part anew
+python -m tests.bench.report        writes the README's part and draws the charts anew, from what is kept
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import bound, growth_report, table, targets
+from tests.bench import bound, chart, growth_report, table, targets
 from tests.bench.results import Result
 from tests.bench.worlds import SPECS
 from tests.lab.aws_model import Json
@@ -69,7 +69,16 @@ def _number(text: str) -> str:
     return found[0] if found else text
 
 
+def charts() -> dict[Path, str]:
+    """The pictures that the README shows, by where they are."""
+    found = [Result.from_json(item) for item in json.loads(KEPT.read_text())["results"]]
+    grown = growth_report.curves(growth_report.load(GROWN))
+    return {KEPT.with_name("chart.svg"): chart.of_results(found), GROWN.with_name("growth.svg"): grown}
+
+
 def main() -> None:
+    for path, text in charts().items():
+        path.write_text(text)
     README.write_text(with_part(README.read_text(), part_of_readme()))
 
 
