@@ -32,7 +32,7 @@ def share(value: Spread) -> str:
     return spread(value, 3 if value.median < 1 else 2)
 
 
-HEAD = "case|who|wall s|agent/it|CPU s|own CPU s|peak MiB|calls|connections|IMDS|AWS part s".split("|")
+HEAD = "case|who|wall s|ratio|CPU s|own CPU s|peak MiB|calls|connections|IMDS|AWS part s".split("|")
 
 
 def of_results(measured: Sequence[Result], world: str, rtt: float) -> str:
@@ -81,4 +81,4 @@ def brief(measured: Sequence[Result]) -> str:
             where = f"{result.title} ({result.world}, {result.rtt:g} ms)"
             share_ = share(result.ratio("agent", name, results.wall))
             rows.append([where, name, *map(spread, walls), share_])
-    return table(["case", "compared with", "agent s", "other s", "agent/other"], rows)
+    return table(["case", "compared with", "agent s", "other s", "ratio"], rows)
