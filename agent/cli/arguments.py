@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from agent import __version__
 from agent.cli import arguments_deploy, arguments_image
-from agent.cli.argument_parts import columns, deadline, global_options
+from agent.cli.argument_parts import columns, deadline, global_options, path
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
 not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the release before restored, 76 deploy
@@ -60,7 +59,7 @@ def _timeline(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--svg", action="store_true", help="a picture that stands alone, instead of text")
     form.add_argument("--json", action="store_true", help="print one document (schema 1)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (0644) instead")
+    parser.add_argument("--output", type=path, metavar="FILE", help="write to this file (0644) instead")
     parser.add_argument("--width", type=columns, metavar="N", help="so many columns (the terminal's, else 100)")
     global_options(parser, first=False)
 
@@ -76,8 +75,8 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 def _asking(parser: argparse.ArgumentParser) -> None:
     """What the commands have in common that resolve variables and start nothing."""
-    parser.add_argument("--manifest", type=Path, metavar="FILE", help="the manifest (else the one on the host)")
-    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
+    parser.add_argument("--manifest", type=path, metavar="FILE", help="the manifest (else the one on the host)")
+    parser.add_argument("--bootstrap", type=path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
     deadline(parser)
     global_options(parser, first=False)
 
@@ -85,7 +84,7 @@ def _asking(parser: argparse.ArgumentParser) -> None:
 def _env(parser: argparse.ArgumentParser) -> None:
     parser.description = "Resolve the variables and print the environment that Compose gets. `table` shows no value."
     parser.add_argument("--format", choices=("export", "file", "json", "table"), default="export", help="export")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (0600) instead")
+    parser.add_argument("--output", type=path, metavar="FILE", help="write to this file (0600) instead")
     _asking(parser)
 
 
@@ -114,8 +113,8 @@ def _compose(parser: argparse.ArgumentParser) -> None:
 
 def _check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Check manifest, compose file and files of a bundle, without AWS, Docker, root or a network."
-    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="the role's folder (the host's own)")
-    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="check this bootstrap file together with it")
+    parser.add_argument("folder", nargs="?", type=path, metavar="DIR", help="the role's folder (the host's own)")
+    parser.add_argument("--bootstrap", type=path, metavar="FILE", help="check this bootstrap file together with it")
     parser.add_argument("--strict", action="store_true", help="fail on warnings, too")
     parser.add_argument(
         "--format", choices=("text", "json", "github"), default="text", help="text; github: annotations of a workflow"
@@ -130,8 +129,8 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one document (schema 1)")
     parser.add_argument("--slug", metavar="S", help="the deployment's slug (else CONFIG_SLUG, else the only one)")
-    parser.add_argument("--manifest", type=Path, metavar="FILE", help="this manifest (else the bundle's)")
-    parser.add_argument("--bootstrap", type=Path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
+    parser.add_argument("--manifest", type=path, metavar="FILE", help="this manifest (else the bundle's)")
+    parser.add_argument("--bootstrap", type=path, metavar="FILE", help="the bootstrap file (/opt/deployment/.env)")
     parser.add_argument(
         "--iam-policy", action="store_true", help="print the IAM policy that the role needs, from the files alone"
     )
@@ -145,7 +144,7 @@ def _support_bundle(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Put what helps to see what is wrong into one archive (0600), without secrets. Works when all else does not."
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the archive (else a new one in this folder)")
+    parser.add_argument("--output", type=path, metavar="FILE", help="the archive (else a new one in this folder)")
     deadline(parser)
     global_options(parser, first=False)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
-from agent.cli.argument_parts import deadline, global_options, seconds
+from agent.cli.argument_parts import deadline, global_options, path, seconds
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -24,7 +23,7 @@ def bake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", metavar="REGION", help="AWS_REGION")
     parser.add_argument("--slug", metavar="S", help="the deployment's slug (else the only one)")
     parser.add_argument(
-        "--bootstrap", type=Path, metavar="FILE", help="take from this bootstrap file what is not given"
+        "--bootstrap", type=path, metavar="FILE", help="take from this bootstrap file what is not given"
     )
     parser.add_argument(
         "--set",

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from agent.checks.offline import check
-from agent.cli.terminal import SteadyStream, Surroundings
+from agent.cli.streams import SteadyStream
+from agent.cli.terminal import Surroundings
 from agent.errors import UsageError
 from agent.host.paths import Paths
 from agent.shell import file as shell_file

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from agent import compose_file
-from agent.cli.terminal import SteadyStream, Surroundings
+from agent.cli.streams import SteadyStream
+from agent.cli.terminal import Surroundings
 from agent.compose_file import ComposeFile
 from agent.doctor import policy, report
 from agent.doctor.examine import budget, examine

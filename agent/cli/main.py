@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
 
 from agent.cli.arguments import parser
-from agent.cli.terminal import Surroundings, open_closed_streams, settle_streams
-from agent.errors import AgentError
+from agent.cli.streams import open_closed_streams, settle_streams
 
-# Imported when it is called: `--help` and `status` load nothing that they do not need.
+# Imported when it is called, as is all that commands share: `--help` loads nothing but the arguments.
 MODULES = {
     "init": "agent.cli.init",
     "update": "agent.cli.update",
@@ -38,6 +37,8 @@ MODULES = {
 # Objects made before Python looks for cycles (its own figure is 700). What is imported stays, and looking through it
 # again and again costs a fifth of a short run's CPU; the cycles of a run are few.
 _COLLECT_AFTER = 50_000
+# 128 + SIGINT; the module `signal` takes its time to load.
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,14 +48,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = parser().parse_args(words)
-        code: int = importlib.import_module(MODULES[arguments.command]).run(arguments, Surroundings.real(words))
+        return _call(MODULES[arguments.command], arguments, words)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        settle_streams()
+
+
+def _call(module: str, arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    from agent.cli.terminal import Surroundings  # noqa: PLC0415 - see MODULES
+    from agent.errors import AgentError  # noqa: PLC0415 - as above
+
+    try:
+        code: int = importlib.import_module(module).run(arguments, Surroundings.real(words))
     except AgentError as error:
         print(f"error [{error.code}] {error}\n  next: {error.next_step}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    finally:
-        settle_streams()
     return code
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli.terminal import SteadyStream
+from agent.cli.streams import SteadyStream
 from agent.errors import DeployFailed, HostError
 from agent.report import status
 from agent.report.console import Console
@@ -417,7 +417,7 @@ def test_a_status_that_cannot_be_read_is_told(tmp_path: Path, content: str) -> N
 def test_structlog_writes_to_a_closed_terminal_without_an_error() -> None:
     code = """
         import os, sys
-        from agent.cli.terminal import SteadyStream
+        from agent.cli.streams import SteadyStream
         from agent.host.clock import SystemClock
         from agent.report.log import JsonLog
         from agent.secret import Redactor
