@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from agent import __version__
 from agent.cli import arguments_deploy, arguments_image
@@ -13,8 +14,11 @@ not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the re
 failed, 77 access denied, 78 bootstrap file"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; `command` names the chosen one."""
+def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The whole command line; `command` names the chosen one.
+
+    With the words that it is for, only the commands among them get their arguments: no other can be chosen.
+    """
     made = argparse.ArgumentParser(
         prog="delphi-agent",
         description="Takes an instance from its bootstrap file to a Docker Compose project that was seen healthy.",
@@ -25,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     global_options(made, first=True)
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (text, fill) in COMMANDS.items():
-        fill(commands.add_parser(name, help=text, allow_abbrev=False))
+        wanted = words is None or name in words
+        command = commands.add_parser(name, help=text, allow_abbrev=False, add_help=wanted)
+        if wanted:
+            fill(command)
     # Without a help text, it does not show in the list.
     _signal(commands.add_parser(SIGNAL, allow_abbrev=False))
     return made

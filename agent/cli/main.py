@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = parser().parse_args(words)
+        arguments = parser(words).parse_args(words)
         return _call(MODULES[arguments.command], arguments, words)
     except KeyboardInterrupt:
         return _INTERRUPTED
