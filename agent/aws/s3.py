@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.aws.attempts import until_read
+from agent.aws.behind import behind
 from agent.aws.content import Checks, given, is_plain
 from agent.aws.failures import calling, code_of, translate
 from agent.errors import AgentError, AwsError, BundleError
@@ -93,10 +94,10 @@ class ConfigBucket:
 
         def save(pieces: Iterator[bytes]) -> str:
             digest = hashlib.sha256()
-            with path.open("xb") as file:
+            with path.open("xb") as file, behind(digest.update, item.size) as hear:
                 try:
                     for piece in pieces:
-                        digest.update(piece)
+                        hear(piece)
                         file.write(piece)
                 except BaseException:
                     path.unlink()
@@ -130,9 +131,10 @@ class ConfigBucket:
     def _past_the_sdk(self, item: RemoteObject, doing: str, opened: Opened, direct: DirectReads) -> Iterator[bytes]:
         checks = Checks(item.size, item.etag if is_plain(opened.headers) else "", given(opened.headers))
         try:
-            for piece in opened.body:
-                checks.see(piece)
-                yield piece
+            with behind(checks.see, item.size) as see:
+                for piece in opened.body:
+                    see(piece)
+                    yield piece
             _expect_whole(checks, doing)
         except (OSError, _BrokenBodyError) as error:
             direct.give_up()
@@ -152,9 +154,10 @@ class ConfigBucket:
         # botocore checks the object's own checksum, when it has one, while the body is read.
         checks = Checks(item.size, item.etag if is_plain(headers) else "", {})
         try:
-            for piece in until_read(answer["Body"].iter_chunks(_CHUNK)):
-                checks.see(piece)
-                yield piece
+            with behind(checks.see, item.size) as see:
+                for piece in until_read(answer["Body"].iter_chunks(_CHUNK)):
+                    see(piece)
+                    yield piece
         except FlexibleChecksumError as error:
             raise _BrokenBodyError(_damaged(doing, "the content does not match its checksum")) from error
         except BotoCoreError as error:
