@@ -36,7 +36,11 @@ def test_a_small_content_is_heard_at_once() -> None:
 
 
 def test_a_content_that_breaks_leaves_no_thread() -> None:
-    with pytest.raises(OSError, match="cut off"), behind(lambda _: None, LARGE) as hear:
-        hear(b"a")
-        raise OSError("cut off")
+    def break_off() -> None:
+        with behind(lambda _: None, LARGE) as hear:
+            hear(b"a")
+            raise OSError("cut off")
+
+    with pytest.raises(OSError, match="cut off"):
+        break_off()
     assert "hashing" not in names()
