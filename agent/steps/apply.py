@@ -35,8 +35,9 @@ def in_the_way(staged: Staged) -> tuple[str, ...]:
 def check(staged: Staged, services: Path, early: Collection[str]) -> None:
     """Raise `HostError` for what is in the way of the new files and no bundle brought: a link, a file, a folder."""
     cleared = set(early)
-    for path in (*staged.added, *staged.changed):
-        _expect_folders(services, files.parents_below(services, path), cleared)
+    new = (*staged.added, *staged.changed)
+    _expect_folders(services, _folders_of(services, new), cleared)
+    for path in new:
         _expect_no_folder(services, path, cleared)
     for path in staged.folders:
         _expect_folders(services, [*files.parents_below(services, path), services / path], cleared)
@@ -64,10 +65,10 @@ def apply(staged: Staged, services: Path, early: Collection[str], ours: Collecti
     for path in staged.folders:
         for folder in (*files.parents_below(services, path), services / path):
             files.make_folder(folder, 0o755)
+    for folder in _folders_of(services, paths):
+        files.make_folder(folder, 0o755)
     for path in paths:
         target = services / path
-        for folder in files.parents_below(services, path):
-            files.make_folder(folder, 0o755)
         with files.naming(f"replacing {target}"):
             if target.is_dir() and not target.is_symlink():
                 target.rmdir()  # `check` saw it empty: nothing is lost
@@ -76,6 +77,12 @@ def apply(staged: Staged, services: Path, early: Collection[str], ours: Collecti
     for folder in sorted(folders):
         with files.naming(f"writing {folder}"):
             files.sync_folder(folder)
+
+
+def _folders_of(services: Path, paths: Iterable[str]) -> list[Path]:
+    """The folders that these files are in, each once, those above before those below."""
+    nearest = dict.fromkeys(path.rpartition("/")[0] for path in paths)
+    return list(dict.fromkeys(folder for name in nearest for folder in files.parents_below(services, f"{name}/x")))
 
 
 def _expect_folders(services: Path, folders: Iterable[Path], cleared: Collection[str]) -> None:

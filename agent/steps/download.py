@@ -58,6 +58,7 @@ def fetch_all(
                 fetched[entry.path] = file
                 tell(next(done))
 
+    _make_folders(wanted, folder)
     try:
         with SideBySide(deadline) as jobs:
             for _ in range(min(DOWNLOADS, len(wanted))):
@@ -69,10 +70,17 @@ def fetch_all(
     return fetched
 
 
+def _make_folders(wanted: Sequence[Entry], folder: Path) -> None:
+    """Before any thread begins: each once."""
+    nearest = {entry.path.rpartition("/")[0]: entry.path for entry in wanted}
+    for name, path in nearest.items():
+        with files.naming(f"writing {folder / path}"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+
 def _fetch(entry: Entry, bucket: Downloader, folder: Path) -> BundleFile:
     target = folder / entry.path
     with files.naming(f"writing {target}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
         digest = bucket.download(entry.source, target)
         mode = _mode(target)
         target.chmod(mode)
