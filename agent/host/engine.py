@@ -69,6 +69,18 @@ class Engine:
         with self._asking("listing the running containers"):
             return len(self._client().containers(quiet=True))
 
+    def published_ports(self) -> list[tuple[str, frozenset[int]]]:
+        """The Compose project (empty: none) of each running container, and the host's ports that it publishes."""
+        with self._asking("listing the running containers"):
+            found = self._client().containers()
+        return [
+            (
+                (item.get("Labels") or {}).get(PROJECT_LABEL, ""),
+                frozenset(port["PublicPort"] for port in item.get("Ports") or () if "PublicPort" in port),
+            )
+            for item in found
+        ]
+
     def proxies(self) -> dict[str, str]:
         """The proxies that it uses, by the names of their variables; passwords are `xxxxx`."""
         with self._asking("asking the Docker engine for its proxies"):

@@ -14,6 +14,7 @@ from agent.steps.bootstrap import Bootstrap
 
 # systemd may start an engine again that failed to start.
 _AFTER_FAILURE_SECONDS = 10.0
+RESTARTED = "the engine was restarted"
 
 
 def reach_engine(run: Run) -> Engine:
@@ -79,10 +80,10 @@ def _restart_when_idle(run: Run, engine: Engine, reads: str, waiting: str) -> st
         return f"pending a restart of the Docker engine ({amount(busy, 'container')} running)"
     if not daemon_proxy.has_systemd(run.host.paths):
         return "pending a restart of the Docker engine (there is no systemd to ask for it)"
-    return _restart(run, engine, reads, waiting)
+    return restart(run, engine, f"so that it reads {reads}", waiting)
 
 
-def _restart(run: Run, engine: Engine, reads: str, waiting: str) -> str:
+def restart(run: Run, engine: Engine, why: str, waiting: str) -> str:
     """What came of asking systemd; `EngineError` when the engine does not answer afterwards."""
     record.progress(waiting_for="the Docker engine to be restarted")
     command = _command(run, "restart", "docker.service")
@@ -93,13 +94,13 @@ def _restart(run: Run, engine: Engine, reads: str, waiting: str) -> str:
         engine.wait_ready(patience, lambda error: record.progress(waiting_for=f"the Docker engine ({error})"))
     except EngineError as error:
         raise EngineError(
-            f"restarting the Docker engine, so that it reads {reads}",
+            f"restarting the Docker engine, {why}",
             f"{error.cause}, `{command}` exited with {finished.status}",
             "see why it is down (`journalctl -u docker`), repair the file when it is that, then run it again",
             details=finished.tail(),
         ) from error
     if finished.ok:
-        return "the engine was restarted"
+        return RESTARTED
     said = (finished.tail(1) or [f"it exited with {finished.status}"])[0]
     run.warn("engine.restart-failed", f"`{command}`: {said}; {waiting} for a restart")
     return "pending a restart of the Docker engine (systemd could not do it)"

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import AgentError, DeadlineExceeded, UnreachableError
+from agent.host.command import Finished
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
-from agent.stages import probes
+from agent.stages import held_ports, probes
 from agent.stages.project import Comparison
 from agent.steps import compose, verify
 from agent.steps.arrivals import Arrivals
@@ -36,16 +37,22 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
     A failure of any of them tells the state of all services.
     """
     restarts, arrivals = verify.restart_counts(seen.before), Arrivals()
+
+    def up() -> Finished:
+        return compose.up(
+            opened,
+            run.host.commands,
+            run.deadline,
+            recreate=run.options.recreate,
+            pull=run.options.images_wanted,
+            watch=lambda: _expect_no_loop(run, model, restarts, seen.leaving, arrivals),
+        )
+
     with run.step("up", "starting the services") as step:
         try:
-            finished = compose.up(
-                opened,
-                run.host.commands,
-                run.deadline,
-                recreate=run.options.recreate,
-                pull=run.options.images_wanted,
-                watch=lambda: _expect_no_loop(run, model, restarts, seen.leaving, arrivals),
-            )
+            finished = up()
+            if not finished.ok and held_ports.let_go(run, model.name, finished.tail()):
+                finished = up()
         except DeadlineExceeded as error:
             raise _failed_up(run, model, restarts, [str(error)]) from error
         if not finished.ok:
