@@ -133,13 +133,13 @@ class Host:
         )
         return done.returncode, done.stderr
 
-    def signalled_after(self, seconds: float, number: signal.Signals) -> int:
-        """`init`, sent a signal after so long; its exit code."""
+    def signalled_after(self, seconds: float, number: signal.Signals) -> tuple[int, str]:
+        """`init`, sent a signal after so long; its exit code, and what it said."""
         running = self.lab.machine.start_process([*self.lab.agent_command(), "init"], env=self.lab.agent_env())
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError, LabError):  # it was faster
             running.signal(number)
-        return running.wait(120)
+        return running.wait(120), running.stderr()
 
     def seconds(self) -> float:
         """How long a whole deploy takes here and now."""
@@ -206,8 +206,8 @@ def test_terminated_at_any_moment_it_stops_before_the_apply_point_and_finishes_o
     for moment in sample(host.seconds(), TERMINATIONS):
         before = tree(host.lab.machine.path(SERVICES))
         host.turn()
-        code = host.signalled_after(moment, signal.SIGTERM)
-        assert code in {0, 75, 143, -15}, (moment, code)
+        code, said = host.signalled_after(moment, signal.SIGTERM)
+        assert code in {0, 75, 143, -15}, (moment, code, said[-6000:])
         if code != 0:
             assert tree(host.lab.machine.path(SERVICES)) == before, (moment, code)
             assert leftovers(host.lab) == []
