@@ -18,7 +18,8 @@ from agent.host.clock import Deadline, SystemClock
 from agent.host.proxy import Proxies
 from agent.report.record import Recorder
 from agent.secret import Secret
-from tests.unit.fakes import HEAD, FakeClock, Loopback, Reply, Request, Sayings, refusing_address
+from tests.lab.loopback import Loopback, Reply, Request
+from tests.unit.fakes import HEAD, FakeClock, Sayings, refusing_address
 
 OLD = Keys(Secret("ASIAOLD"), Secret("x"), Secret("t"), "2999-01-01T00:00:00Z")
 NEW = Keys(Secret("ASIANEW"), Secret("x"), Secret("t"), "2999-01-01T00:00:00Z")

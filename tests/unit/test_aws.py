@@ -20,8 +20,9 @@ from agent.errors import AccessDenied, AgentError, AwsError, BundleError
 from agent.host.proxy import Proxies
 from agent.report.record import Costs, Recorder
 from agent.secret import Secret
+from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit import children
-from tests.unit.fakes import HEAD, FakeClock, Loopback, Reply, Request, refusing_address
+from tests.unit.fakes import HEAD, FakeClock, refusing_address
 
 KEYS = Keys(Secret("AKIAEXAMPLE"), Secret("c4naryV4lue"))
 CONTENT = b"service: api\n"

@@ -15,7 +15,8 @@ from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError
 from agent.host.paths import Paths
 from agent.host.proxy import Proxies
 from agent.steps.identity import establish
-from tests.unit.fakes import FakeClock, Loopback, Reply, Request, refusing_address
+from tests.lab.loopback import Loopback, Reply, Request
+from tests.unit.fakes import FakeClock, refusing_address
 from tests.unit.test_identity import bootstrap, client
 
 ROLE = "arn:aws:iam::123456789012:role/api"

@@ -33,7 +33,8 @@ from agent.errors import BundleError
 from agent.host.proxy import Proxies
 from agent.report.record import Recorder
 from agent.secret import Secret
-from tests.unit.fakes import HEAD, FakeClock, Loopback, Reply, Request
+from tests.lab.loopback import Loopback, Reply, Request
+from tests.unit.fakes import HEAD, FakeClock
 
 NAME = "delphi-config"
 CONTENT = bytes(range(256)) * 3000

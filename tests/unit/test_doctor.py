@@ -25,7 +25,8 @@ from agent.secret import Redactor, Secret
 from agent.steps import bootstrap
 from agent.variables import manifest
 from agent.variables.resolution import Resolution
-from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, Loopback, Reply, refusing_address, silent_server
+from tests.lab.loopback import Loopback, Reply
+from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, refusing_address, silent_server
 from tests.unit.test_bootstrap import GOOD, written
 from tests.unit.test_chain import KEYS, ROLE, Sts
 

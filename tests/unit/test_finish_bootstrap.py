@@ -14,7 +14,8 @@ from agent.stages.host import finish_bootstrap, identify, load_bootstrap, recall
 from agent.steps import state
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.state import State
-from tests.unit.fakes import HEAD, Loopback
+from tests.lab.loopback import Loopback
+from tests.unit.fakes import HEAD
 from tests.unit.test_first_values import ENDPOINT, Boot
 from tests.unit.test_imds import TREE, Service
 from tests.unit.test_target import RELEASES, TEXT

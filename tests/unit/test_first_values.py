@@ -17,17 +17,8 @@ from agent.report.record import Recorder
 from agent.run import Options, Run
 from agent.secret import Redactor
 from agent.stages.host import load_bootstrap
-from tests.unit.fakes import (
-    HEAD,
-    FakeClock,
-    FakeCommands,
-    FakeEngine,
-    Loopback,
-    Reply,
-    Request,
-    Sayings,
-    refusing_address,
-)
+from tests.lab.loopback import Loopback, Reply, Request
+from tests.unit.fakes import HEAD, FakeClock, FakeCommands, FakeEngine, Sayings, refusing_address
 from tests.unit.test_imds import TREE, Service
 from tests.unit.test_user_data import VALUES
 

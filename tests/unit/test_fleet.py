@@ -24,7 +24,7 @@ from tests.bench.fleet.events import Loop, Process
 from tests.bench.fleet.fleet import Account, Fleet, undisturbed
 from tests.bench.fleet.outcome import percentile
 from tests.bench.fleet.quotas import DEFAULT, HIGHER, Quota, at_rate, bound
-from tests.unit.fakes import Loopback
+from tests.lab.loopback import Loopback
 
 SCRIPTS = next(one for one in BEHAVIOURS if one.name.startswith("scripts, restarted after 1 s"))
 

@@ -19,8 +19,9 @@ from agent.host.paths import Paths
 from agent.steps import addresses
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.identity import Identity, establish, local_instance_id
+from tests.lab.loopback import Loopback
 from tests.unit import children
-from tests.unit.fakes import FakeClock, Loopback, refusing_address, silent_server
+from tests.unit.fakes import FakeClock, refusing_address, silent_server
 from tests.unit.test_imds import ROLE, TREE, Service
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "c4naryV4lue"}

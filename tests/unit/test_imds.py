@@ -16,17 +16,9 @@ from agent.aws.imds import SCHEMA, Imds
 from agent.errors import AgentError, BootstrapError, ImdsError
 from agent.host.clock import Deadline, SystemClock
 from agent.report.record import Recorder
+from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit import children, fakes
-from tests.unit.fakes import (
-    FakeClock,
-    Loopback,
-    Reply,
-    Request,
-    Sayings,
-    refusing_address,
-    silent_server,
-    trickling_server,
-)
+from tests.unit.fakes import FakeClock, Sayings, refusing_address, silent_server, trickling_server
 
 ROLE = "meta-data/iam/security-credentials/"
 CREDENTIALS = {

@@ -16,7 +16,7 @@ from agent.host.paths import Paths
 from agent.report import history, status
 from agent.steps import archive, cloud_init, daemon_json, state, user_data
 from agent.variables import json_text
-from tests.unit.fakes import Loopback, Reply
+from tests.lab.loopback import Loopback, Reply
 from tests.unit.test_attempts import seconds, session
 
 # 900: Python's reader takes them, and who walks through them falls.

@@ -23,7 +23,8 @@ from agent.secret import Redactor, Secret
 from agent.steps import probes
 from agent.steps.check import Check, Kind, is_address, is_url
 from agent.steps.probe import Around, Fault, Probe
-from tests.unit.fakes import FakeClock, FakeCommands, Loopback, Reply, refusing_address, silent_server
+from tests.lab.loopback import Loopback, Reply
+from tests.unit.fakes import FakeClock, FakeCommands, refusing_address, silent_server
 
 ENV = {"PASSWORD": Secret("hunter2!")}
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from agent.aws.connections import Rules
 from agent.host.proxy import Proxies, faults, secrets
 from agent.secret import Redactor, Secret
-from tests.unit.fakes import Loopback, Reply, refusing_address
+from tests.lab.loopback import Loopback, Reply
+from tests.unit.fakes import refusing_address
 
 PROXY = "http://user:hunter2@10.0.1.5:3128"
 PRIVATE = "localhost,127.0.0.1,10.0.0.0/8"  # the platform's example

@@ -23,8 +23,9 @@ from agent.steps import bootstrap, signal_note, signals
 from agent.steps.bootstrap_shape import faults_of_shape
 from agent.steps.signal_note import Note
 from agent.steps.signals import Settings, Verdict
+from tests.lab.loopback import Loopback, Reply, Request
 from tests.packaging.checkout import CHECKOUT
-from tests.unit.fakes import EPOCH, FakeClock, FakeCommands, Loopback, Reply, Request
+from tests.unit.fakes import EPOCH, FakeClock, FakeCommands
 from tests.unit.test_aws import session
 
 INSTANCE = "i-0123456789abcdef0"

@@ -14,7 +14,8 @@ from agent.errors import BootstrapError
 from agent.shell import file as shell_file
 from agent.steps import user_data
 from agent.steps.user_data import Found, find, section_of
-from tests.unit.fakes import FakeClock, Loopback
+from tests.lab.loopback import Loopback
+from tests.unit.fakes import FakeClock
 from tests.unit.test_imds import TREE, Service
 
 VALUES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.bench.fleet.plans import PAGES
 from tests.bench.fleet.quotas import Quota, Throttle
-from tests.unit.fakes import Reply, Request
+from tests.lab.loopback import Reply, Request
 
 PAGE = 10
 PATH, PREFIX = "/delphi/prod/api/", "delphi/prod/api/"

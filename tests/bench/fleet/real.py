@@ -23,7 +23,7 @@ from tests.bench.fleet.fleet import Account, Fleet
 from tests.bench.fleet.outcome import Outcome, percentile
 from tests.bench.fleet.plans import Plan
 from tests.bench.fleet.quotas import Quota
-from tests.unit.fakes import Loopback
+from tests.lab.loopback import Loopback
 
 # Scaled so that some dozens of agents meet them as a thousand do the real ones.
 QUOTAS = (
