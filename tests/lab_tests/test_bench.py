@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.lab.host import CHECKOUT
 
@@ -14,6 +17,7 @@ AGENT = {"ssm:GetParametersByPath": 4, "secretsmanager:ListSecrets": 1, "secrets
 SCRIPTS = {"ssm:GetParametersByPath": 4, "secretsmanager:ListSecrets": 1, "secretsmanager:GetSecretValue": 4}
 
 
+@pytest.mark.skipif(not os.environ.get("DELPHI_LONG"), reason="installs the peers' tools; check.sh --long runs it")
 def test_it_counts_the_calls_of_the_agent_and_of_the_scripts_and_shows_them(tmp_path: Path) -> None:
     kept, drawn = tmp_path / "results.json", tmp_path / "chart.svg"
     argv = [sys.executable, "-m", "tests.bench", "--world", "small", "--only", "values", "--runs", "1"]
