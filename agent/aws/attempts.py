@@ -121,7 +121,7 @@ class Attempts:
 def _failure_of(error: Exception) -> Failure | None:
     """What to think of a call that had no answer; None when another attempt would end as this one."""
     from botocore.exceptions import ConnectionError as NotConnected  # noqa: PLC0415 - `--help` must not load the SDK
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - as above
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - `--help` must not load the SDK
 
     return Failure.BROKEN if isinstance(error, NotConnected | HTTPClientError) and not is_final(error) else None
 
@@ -146,7 +146,7 @@ def _began(model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: A
     context[_DOING] = record.doing("aws", f"{model.service_model.service_name}:{model.name}")
 
 
-def _answered(parsed: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401 - as above
+def _answered(parsed: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore has no types
     """It was answered; one whose answer is yet to be read goes on until then."""
     code = str(parsed.get("Error", {}).get("Code", ""))
     if not code and model.has_streaming_output:

@@ -62,14 +62,14 @@ class Connections(URLLib3Session):
         super().__init__(**settings)
         self._proxy_config = Rules(proxies)
 
-    def serve(self, client: Any) -> None:  # noqa: ANN401 - any service's
+    def serve(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes clients' classes at run time
         """Have a client make its calls here."""
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         return self.trust or create_urllib3_context()
 
-    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:  # noqa: ANN401 - a pool of urllib3's
+    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:  # noqa: ANN401 - botocore does not say its type
         super()._setup_ssl_cert(conn, url, verify)  # type: ignore[misc] # the stubs leave it out
         if self.trust is not None:
             conn.ca_certs = None

@@ -71,7 +71,7 @@ class DirectReads:
         self._idle: queue.LifoQueue[HTTPSConnection] = queue.LifoQueue()
         weakref.finalize(self, _close, self._idle)
 
-    def watch(self, client: Any) -> None:  # noqa: ANN401 - the SDK's
+    def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes clients' classes at run time
         """Learn from this client's listings."""
         client.meta.events.register("before-send.s3.ListObjectsV2", self._learn)
 
@@ -151,7 +151,7 @@ class DirectReads:
                 connection.close()
         return None
 
-    def _learn(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+    def _learn(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore has no types
         """Take from a listing where it goes; nothing when it is not signed in the usual way, or by a proxy."""
         parts = urllib.parse.urlsplit(request.url)
         scope = _SCOPE.match(_text(request.headers.get("Authorization", "")))

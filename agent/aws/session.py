@@ -113,8 +113,8 @@ class AwsSession:
         client = self.s3()
         with self._lock:
             if self._direct is None:
-                from agent.aws.direct import DirectReads  # noqa: PLC0415 - nothing else needs it
-                from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - as above
+                from agent.aws.direct import DirectReads  # noqa: PLC0415 - HTTP code that a run without a bundle does not use
+                from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - signing code that a run without a bundle does not use
 
                 trust = self._connections.trust if self._connections is not None else None
                 keys = HeldKeys(self._boto().get_credentials())
@@ -161,7 +161,7 @@ class AwsSession:
     def _make(self, service: str, region: str, more: object = None) -> object:
         from botocore.config import Config  # noqa: PLC0415 - 0.15 s that a run which ends before AWS need not pay
 
-        from agent.aws.connections import Connections  # noqa: PLC0415 - as above
+        from agent.aws.connections import Connections  # noqa: PLC0415 - it loads botocore, see above
 
         config = Config(
             region_name=region,

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(module: str, arguments: argparse.Namespace, words: Sequence[str]) -> int:
-    from agent.cli.terminal import Surroundings  # noqa: PLC0415 - see MODULES
-    from agent.errors import AgentError  # noqa: PLC0415 - as above
+    from agent.cli.terminal import Surroundings  # noqa: PLC0415 - `--help` loads the arguments alone
+    from agent.errors import AgentError  # noqa: PLC0415 - `--help` loads the arguments alone
 
     try:
         code: int = importlib.import_module(module).run(arguments, Surroundings.real(words))
