@@ -143,7 +143,7 @@ class AwsSession:
         """The client of EC2 Auto Scaling."""
         return self._client("autoscaling", self._region)
 
-    def cloudformation(self) -> Any:  # noqa: ANN401 - as above, for one call
+    def cloudformation(self) -> Any:  # noqa: ANN401 - its stubs are not worth a dependency for one call
         """The client of CloudFormation."""
         return self._client("cloudformation", self._region)
 
@@ -161,7 +161,7 @@ class AwsSession:
     def _make(self, service: str, region: str, more: object = None) -> object:
         from botocore.config import Config  # noqa: PLC0415 - 0.15 s that a run which ends before AWS need not pay
 
-        from agent.aws.connections import Connections  # noqa: PLC0415 - it loads botocore, see above
+        from agent.aws.connections import Connections  # noqa: PLC0415 - it loads botocore
 
         config = Config(
             region_name=region,

@@ -34,7 +34,7 @@ def _run(run: Run, opened: Project, moment: Moment, staged: Staged | None) -> No
                 opened,
                 run.host.commands,
                 run.deadline,
-                tell=lambda line, name=hook.name: record.say("debug", "hook.said", f"{name}: {line}"),  # type: ignore[misc]
+                tell=lambda line, name=hook.name: record.say("debug", "hook.said", f"{name}: {line}"),  # type: ignore[misc]  # mypy has no type for a lambda's default
                 clean=run.redactor.clean,
             )
         step.detail = f"{amount(len(found.hooks), 'hook')}: {', '.join(hook.name for hook in found.hooks)}"

@@ -32,7 +32,7 @@ def run(probes: Sequence[Probe], around: Around, deadline: Deadline, tell: Calla
     try:
         with SideBySide(patience) as jobs:
             for probe in probes:
-                jobs.start(f"checking {probe.check.name}", lambda probe=probe: work(probe))  # type: ignore[misc]
+                jobs.start(f"checking {probe.check.name}", lambda probe=probe: work(probe))  # type: ignore[misc]  # mypy has no type for a lambda's default
     except AgentError:
         # No attempt raises: these are the ones that were left behind.
         for name in sorted(waiting):

@@ -75,13 +75,13 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 def actions(of: argparse.ArgumentParser) -> list[argparse.Action]:
     """Its options and arguments, without the commands."""
-    return [item for item in of._actions if not isinstance(item, argparse._SubParsersAction)]  # noqa: SLF001 - see above
+    return [item for item in of._actions if not isinstance(item, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no public way
 
 
 def summaries() -> dict[str, str]:
     """What --help says of each command."""
-    (found,) = [item for item in parser()._actions if isinstance(item, argparse._SubParsersAction)]  # noqa: SLF001 - see above
-    return {item.dest: item.help or "" for item in found._choices_actions}  # noqa: SLF001 - see above
+    (found,) = [item for item in parser()._actions if isinstance(item, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no public way
+    return {item.dest: item.help or "" for item in found._choices_actions}  # noqa: SLF001 - argparse has no public way
 
 
 def bash() -> str:

@@ -98,7 +98,7 @@ def _key(text: str, coded: bool) -> str:  # noqa: FBT001 - what the request aske
     return quote(text, safe="/") if coded else escape(text)
 
 
-def _contents(key: str, item: Item, coded: bool) -> str:  # noqa: FBT001 - as above
+def _contents(key: str, item: Item, coded: bool) -> str:  # noqa: FBT001 - what the request asked for
     modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(item.modified))
     return (
         f"<Contents><Key>{_key(key, coded)}</Key><LastModified>{modified}</LastModified>"

@@ -71,7 +71,7 @@ def up() -> int:
 
 def shell() -> int:
     """A lab for one shell."""
-    from tests.lab.lab import Lab  # noqa: PLC0415
+    from tests.lab.lab import Lab  # noqa: PLC0415 - loads the whole lab, which `--help` does not need
 
     with Lab() as lab:
         return subprocess.run(_entry(lab.machine.pid, []), env=_environment(lab.agent_env()), check=False).returncode

@@ -174,7 +174,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         connection, _ = self.listener.accept()
         return connection, ("", 0)
 
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]  # a door has sockets only, no datagrams
         # The handler has closed it (or what TLS made of it) already.
         request.close()
 

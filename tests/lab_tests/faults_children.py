@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tests.lab import docker_wrapper
 from tests.lab.lab import Lab
 from tests.lab_tests.fault_cell import HOST, INVALID, LATE, RESTORED, Cell
 
-WRAPPER = "/usr/local/sbin/docker"
 _CHILDREN = {
     "compose config": "config --format",
     "compose pull": " pull ",
@@ -43,17 +43,9 @@ def children() -> Iterator[Cell]:
 
 
 def _wrapped(match: str, script: str) -> Callable[[Lab], None]:
-    def plant(lab: Lab) -> None:
-        text = f'#!/bin/sh\ncase " $* " in *\'{match}\'*) {script} ;; esac\nexec /usr/bin/docker "$@"\n'
-        real = lab.machine.run(["sh", "-c", "PATH=/usr/local/bin:/usr/bin:/bin command -v docker"]).stdout.strip()
-        file = lab.machine.path(WRAPPER)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text.replace("/usr/bin/docker", real))
-        file.chmod(0o755)
-
-    return plant
+    return lambda lab: docker_wrapper.put(lab, f"case \" $* \" in *'{match}'*) {script} ;; esac")
 
 
 def mend(lab: Lab) -> None:
     """Docker is Docker again."""
-    lab.machine.path(WRAPPER).unlink(missing_ok=True)
+    docker_wrapper.remove(lab)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+from tests.lab import docker_wrapper
 from tests.lab.lab import Lab
 from tests.lab.process import wait_until
 from tests.lab.world import BUNDLE
@@ -98,9 +99,7 @@ def test_a_run_whose_guardian_was_killed_with_it_is_cleared_away_by_the_next_one
 
 def test_a_plugin_that_has_outlived_agent_guardian_and_docker_command_is_found_too(instance: Lab) -> None:
     # Somebody's own docker command: Compose is called through it.
-    own = instance.machine.path("/usr/local/sbin/docker")
-    own.write_text('#!/bin/sh\nexec /usr/local/bin/docker "$@"\n')
-    own.chmod(0o755)
+    docker_wrapper.put(instance)
     with in_up(instance) as running:
         mend(instance)
         wait_until(lambda: len(composes(instance)) == 2, "the docker command and the plugin")

@@ -97,7 +97,7 @@ def policy(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def described(url: str, service: str) -> Any:  # noqa: ANN401 - a client has no type of its own
-    return boto3.client(service, endpoint_url=url, **ACCOUNT)  # type: ignore[call-overload]
+    return boto3.client(service, endpoint_url=url, **ACCOUNT)  # type: ignore[call-overload]  # the stubs know services by literal names
 
 
 def root(folder: Path, url: str, variables: Mapping[str, str]) -> None:

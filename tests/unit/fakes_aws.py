@@ -22,7 +22,7 @@ PRINCIPAL = "arn:aws:sts::123456789012:assumed-role/delphi-api/i-0abc"
 def refusal(operation: str, code: str, message: str = "", status: int = 400) -> ClientError:
     """The error that botocore raises for an answer with this code."""
     return ClientError(
-        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]  # the stubs want every field of an answer
         operation,
     )
 
@@ -56,10 +56,10 @@ class FakeSsm:
         self,
         *,
         Path: str,  # noqa: N803 - the SDK's names
-        Recursive: bool,  # noqa: N803
-        WithDecryption: bool,  # noqa: N803
-        MaxResults: int,  # noqa: N803
-        NextToken: str = "0",  # noqa: N803
+        Recursive: bool,  # noqa: N803 - the name is AWS's
+        WithDecryption: bool,  # noqa: N803 - the name is AWS's
+        MaxResults: int,  # noqa: N803 - the name is AWS's
+        NextToken: str = "0",  # noqa: N803 - the name is AWS's
     ) -> dict[str, object]:
         assert Path.startswith("/")
         assert Path.endswith("/")
@@ -103,9 +103,9 @@ class FakeSecretsManager:
     def list_secrets(
         self,
         *,
-        Filters: list[dict[str, Any]],  # noqa: N803
-        MaxResults: int,  # noqa: N803
-        NextToken: str = "0",  # noqa: N803
+        Filters: list[dict[str, Any]],  # noqa: N803 - the name is AWS's
+        MaxResults: int,  # noqa: N803 - the name is AWS's
+        NextToken: str = "0",  # noqa: N803 - the name is AWS's
     ) -> dict[str, object]:
         assert MaxResults == 100
         ((key, (prefix,)),) = [(entry["Key"], entry["Values"]) for entry in Filters]
@@ -120,7 +120,7 @@ class FakeSecretsManager:
         more = {"NextToken": str(start + self.page)} if start + self.page < len(names) else {}
         return {"SecretList": [{"Name": name} for name in names[start : start + self.page]], **more}
 
-    def batch_get_secret_value(self, *, SecretIdList: list[str], NextToken: str = "0") -> dict[str, object]:  # noqa: N803
+    def batch_get_secret_value(self, *, SecretIdList: list[str], NextToken: str = "0") -> dict[str, object]:  # noqa: N803 - the name is AWS's
         assert 1 <= len(SecretIdList) <= 20
         assert len(set(SecretIdList)) == len(SecretIdList)
         self._count(f"BatchGetSecretValue({len(SecretIdList)})")
@@ -139,7 +139,7 @@ class FakeSecretsManager:
         more = {"NextToken": str(start + self.page)} if start + self.page < len(SecretIdList) else {}
         return {"SecretValues": values, "Errors": errors, **more}
 
-    def get_secret_value(self, *, SecretId: str) -> dict[str, object]:  # noqa: N803
+    def get_secret_value(self, *, SecretId: str) -> dict[str, object]:  # noqa: N803 - the name is AWS's
         self._count(f"GetSecretValue({SecretId})")
         return self._value(SecretId)
 

@@ -337,7 +337,7 @@ FATES = {
 
 
 @given(st.dictionaries(NAMES, st.sampled_from(sorted(FATES))), st.randoms(use_true_random=False), st.booleans())
-def test_lines_of_several_containers_may_come_in_between(fates: dict[str, str], random: Any, dry: bool) -> None:  # noqa: ANN401, FBT001
+def test_lines_of_several_containers_may_come_in_between(fates: dict[str, str], random: Any, dry: bool) -> None:  # noqa: ANN401, FBT001 - both are made by hypothesis
     queues = {name: list(FATES[fate]) for name, fate in fates.items()}
     lines = [" Network api_default  Created"]
     while any(queues.values()):

@@ -106,7 +106,7 @@ URL = "https://ssm.eu-central-1.amazonaws.com/?token=c4nary"
         (
             sdk.EndpointConnectionError(
                 endpoint_url=URL,
-                error=urllib3.exceptions.NameResolutionError("host", None, socket.gaierror()),  # type: ignore[arg-type]
+                error=urllib3.exceptions.NameResolutionError("host", None, socket.gaierror()),  # type: ignore[arg-type]  # the pool is of no account here
             ),
             "the name does not resolve",
         ),

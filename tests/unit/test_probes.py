@@ -36,7 +36,7 @@ def around(commands: FakeCommands | None = None) -> Around:
 
 
 def probe(target: str, kind: Kind = "http", *, within: float = 3, **more: object) -> Probe:
-    check = Check(name="it answers", kind=kind, target="as written", within=within, **more)  # type: ignore[arg-type]
+    check = Check(name="it answers", kind=kind, target="as written", within=within, **more)  # type: ignore[arg-type]  # each test knows its fields
     return Probe(check=check, target=Secret(target), within=within)
 
 

@@ -376,7 +376,7 @@ def test_a_raw_sensitive_value_that_would_bend_a_url_warns_without_showing_it() 
         ("compose: {template: '${S}'}", world({"S": "x"}, plain=True), False),
     ],
 )
-def test_what_is_sensitive_and_spreads_through_templates(fields: str, found: Lookups, sensitive: bool) -> None:  # noqa: FBT001
+def test_what_is_sensitive_and_spreads_through_templates(fields: str, found: Lookups, sensitive: bool) -> None:  # noqa: FBT001 - a parameter of the test
     resolution = settled(
         f"- {{name: A, {fields}}}\n- {{name: S}}\n- {{name: T, compose: {{template: '${{A}}'}}}}\n", found
     )

@@ -10,7 +10,7 @@ import re
 from importlib import resources
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 import yaml
 from hypothesis import assume, example, given, settings

@@ -109,7 +109,7 @@ def test_an_answer_does_not_show_its_value() -> None:
 
 def test_a_secret_of_a_batch_that_failed_for_a_moment_is_asked_for_by_itself() -> None:
     class Recovering(FakeSecretsManager):
-        def batch_get_secret_value(self, *, SecretIdList: list[str], NextToken: str = "0") -> dict[str, object]:  # noqa: N803
+        def batch_get_secret_value(self, *, SecretIdList: list[str], NextToken: str = "0") -> dict[str, object]:  # noqa: N803 - the name is AWS's
             answer = super().batch_get_secret_value(SecretIdList=SecretIdList, NextToken=NextToken)
             self.refuses = frozenset()
             return answer

@@ -67,11 +67,11 @@ def _by_path(asked: Any) -> object:  # noqa: ANN401 - JSON of a request
     return {"Parameters": found, **more}
 
 
-def _list(_: Any) -> object:  # noqa: ANN401 - as above
+def _list(_: Any) -> object:  # noqa: ANN401 - JSON of a request
     return {"SecretList": [{"Name": f"{PREFIX}secrets"}]}
 
 
-def _batch(asked: Any) -> object:  # noqa: ANN401 - as above
+def _batch(asked: Any) -> object:  # noqa: ANN401 - JSON of a request
     arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x-AbCdEf"
     values = [{"Name": name, "ARN": arn, "SecretString": '{"S_00": "s"}'} for name in asked["SecretIdList"]]
     return {"SecretValues": values, "Errors": []}
