@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.boot.instance import Instance
 from tests.boot.site import Site, rootfs
 from tests.lab.host import CHECKOUT
 from tests.lab.process import LabError
@@ -66,3 +67,10 @@ def site(deb: Path) -> Iterator[Site]:
             yield started
     except LabError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def instance(site: Site, request: pytest.FixtureRequest) -> Iterator[Instance]:
+    made = site.instance(f"i{abs(hash(request.node.name)) % 10_000}")
+    yield made
+    made.remove()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the root file system of a Debian 12 machine with systemd, cloud-init and Docker, and prints its folder.
+# Makes the root file system of a Debian machine (12, or another suite) with systemd, cloud-init and Docker, and prints its folder.
 #
 #   rootfs.sh [SUITE]
 #
@@ -10,6 +10,8 @@ cd "$(dirname "$0")"
 suite=${1:-bookworm}
 cache=${DELPHI_LAB_CACHE:-/var/cache/delphi-agent-lab}
 packages=systemd,systemd-sysv,dbus,udev,iproute2,ca-certificates,netbase,python3,cloud-init,docker.io,iptables
+# Debian 12's docker.io brings the client as well.
+[ "$suite" = bookworm ] || packages=$packages,docker-cli
 
 key=$({ cat rootfs.sh; echo "$suite $packages"; } | sha256sum | cut -c1-16)
 made=$cache/rootfs-$suite-$key

@@ -20,10 +20,12 @@ from tests.lab.registry import Registry
 from tests.lab.world import TAG, World
 
 # cloud-init of Debian 12 reads DMI to know that it is on EC2; a container has none, and then it asks without a token.
+# That of Debian 13 wants udev for interfaces that come later, which a container has not either.
 CLOUD_CONFIG = """\
 datasource_list: [Ec2, None]
 datasource: {Ec2: {strict_id: false, max_wait: 60, timeout: 5}}
 network: {config: disabled}
+updates: {network: {when: [boot-new-instance]}}
 locale: false
 ssh_genkeytypes: []
 ssh_deletekeys: false

@@ -7,12 +7,13 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.report.journal import MESSAGE_IDS
+from tests.boot.image import bake_in, enable, user_data, verified
 from tests.boot.instance import Instance
 from tests.boot.site import Site
 from tests.lab.aws import Fault
@@ -27,13 +28,6 @@ PROXY_PASSWORD = "CANARYproxyPassword9K2"
 LONG = bool(os.environ.get("DELPHI_LONG"))
 
 
-@pytest.fixture
-def instance(site: Site, request: pytest.FixtureRequest) -> Iterator[Instance]:
-    made = site.instance(f"i{abs(hash(request.node.name)) % 10_000}")
-    yield made
-    made.remove()
-
-
 @pytest.fixture(scope="module")
 def settled(site: Site) -> Iterator[Instance]:
     """One instance for all that begins with a verified deploy; the tests come in an order in which that holds."""
@@ -44,36 +38,6 @@ def settled(site: Site) -> Iterator[Instance]:
     made.wait_unit("delphi-agent.target", "active")
     yield made
     made.remove()
-
-
-def user_data(site: Site, *commands: str, **changes: str) -> str:
-    """What a launch template gives: the bootstrap file, and what to run."""
-    lines = [f"      {name}={value}\n" for name, value in {**site.world.bootstrap_env(), **changes}.items()]
-    runs = "".join(f"- {json.dumps(command.split())}\n" for command in commands)
-    return (
-        "#cloud-config\nwrite_files:\n"
-        f"- path: {BOOTSTRAP_FILE}\n  permissions: '0600'\n  content: |\n{''.join(lines)}" + f"runcmd:\n{runs}"
-    )
-
-
-def bake_in(instance: Instance, env: Mapping[str, str]) -> None:
-    """The bootstrap file as a part of the image."""
-    file = instance.path(BOOTSTRAP_FILE)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
-    file.chmod(0o600)
-
-
-def enable(instance: Instance) -> None:
-    """`systemctl enable delphi-agent`, as an image build does it."""
-    wants = instance.path("/etc/systemd/system/multi-user.target.wants")
-    wants.mkdir(parents=True, exist_ok=True)
-    (wants / "delphi-agent.service").symlink_to("/lib/systemd/system/delphi-agent.service")
-
-
-def verified(instance: Instance) -> list[str]:
-    """How each run that changed something ended."""
-    return [run["outcome"] for run in instance.history()]
 
 
 def test_a_first_boot_with_user_data_ends_in_one_verified_deploy_and_reaches_the_target(
