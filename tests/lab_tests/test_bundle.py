@@ -290,6 +290,8 @@ def _remove_the_ref(lab: Lab) -> None:
 
 def test_a_ref_that_vanishes_while_it_is_read_is_missing_and_what_runs_goes_on(deployed: Lab) -> None:
     before, containers = live(deployed, "api/Caddyfile"), container_ids(deployed)
+    # One that is as it was is not fetched.
+    deployed.world.put_file(f"api/{MANIFEST}", (BUNDLE / f"api/{MANIFEST}").read_bytes() + b"# changed\n")
     running = started(deployed, MANIFEST)
     _remove_the_ref(deployed)
 
