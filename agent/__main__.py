@@ -1,7 +1,5 @@
 """`python -m agent`: the same program as the `delphi-agent` console script."""
 
-import sys
+from agent.cli.main import leave, main
 
-from agent.cli.main import main
-
-sys.exit(main())
+leave(main())

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from agent.cli.arguments import parser
 from agent.cli.streams import open_closed_streams, settle_streams
+
+TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 # Imported when it is called, as is all that commands share: `--help` loads nothing but the arguments.
 MODULES = {
@@ -53,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     finally:
         settle_streams()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with `code` at once, when everything that it printed is flushed.
+
+    Taking the interpreter apart, module by module, costs a tenth of a short run's CPU, and nothing waits for that: what
+    a run has to put away, it has put away before its verdict.
+    """
+    os._exit(code)
 
 
 def _call(module: str, arguments: argparse.Namespace, words: Sequence[str]) -> int:
