@@ -18,7 +18,9 @@ from agent.steps.arrivals import Arrivals
 from agent.steps.compose import Model
 from agent.steps.verdict import Health, judge
 
-POLL_SECONDS = 0.25
+# Between two looks: a tenth of what was waited, within these bounds. What is healthy soon is seen soon, and a service
+# that takes minutes is not asked for all the time.
+SHORTEST_SECONDS, POLL_SECONDS = 0.05, 0.25
 LOG_LINES = 15
 
 
@@ -107,6 +109,7 @@ def wait(
     asked = limits or {}
     own = {name: deadline.share(limit.within) for name, limit in asked.items() if limit.within is not None}
     watch, arrivals = Watch(deadline.clock), arrivals or Arrivals()
+    began = deadline.clock.monotonic()
     while True:
         seen = [_late(item, own) for item in look(model, engine, watch, restarts, asked)]
         arrivals.saw(seen)
@@ -116,7 +119,8 @@ def wait(
         tell(", ".join(f"{item.service} ({item.state})" for item in waiting))
         if any(item.verdict == "failed" for item in seen) or deadline.left() <= 0:
             raise failure(waiting, engine, deadline)
-        deadline.clock.sleep(min(POLL_SECONDS, max(deadline.left(), 0.01)))
+        pause = min(POLL_SECONDS, max(SHORTEST_SECONDS, (deadline.clock.monotonic() - began) / 10))
+        deadline.clock.sleep(min(pause, max(deadline.left(), 0.01)))
 
 
 def expect_no_loop(
