@@ -120,7 +120,7 @@ def _labels(run: Run, opened: Project, model: Model, fetched: Fetched, kept: Sta
     key = fingerprints.read_key(run.host.paths.state) if any(item.granted for item in model.services) else None
 
     def find(path: str) -> Path:
-        return (run.host.paths.staging if path in new else services) / path
+        return (staged.folder if staged is not None and path in new else services) / path
 
     declared = fetched.manifest.files
     bundle = (set(kept.applied) | set(new)) - gone - declared_paths(role, declared)

@@ -195,7 +195,7 @@ def clean_up(paths: Paths) -> None:
     with contextlib.suppress(AgentError):
         files.erase_folder(paths.docker_config)
     with contextlib.suppress(AgentError):
-        stage.discard(paths.staging)
+        stage.discard(paths)
 
 
 def ending(outcome: Outcome, kept: State, deployed: Deployed, difference: Difference) -> Ending:

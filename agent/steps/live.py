@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -20,12 +21,15 @@ def unchanged(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -
     recorded, live = applied.get(entry.path), services / entry.path
     if recorded is None or recorded.etag != entry.source.etag or recorded.size != entry.source.size:
         return None
-    if live.is_symlink() or not live.is_file():
+    try:
+        status = live.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != recorded.mode:
         return None
     with files.naming(f"reading {live}"):
-        status = live.stat()
         same = status.st_size == recorded.size and files.sha256(live) == recorded.sha256
-    return recorded if same and status.st_mode & 0o7777 == recorded.mode else None
+    return recorded if same else None
 
 
 def content(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -> bytes | None:

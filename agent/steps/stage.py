@@ -28,8 +28,9 @@ __all__ = ["DOWNLOADS", "Downloader", "Staged", "digest_of", "discard", "stage"]
 class Staged:
     """The whole bundle below `folder`, in the same shape as below /opt/services, and how it differs from what is live.
 
-    `added` are files in whose place nothing is. `folders` are empty folders that the bundle asks for and the host
-    lacks. `fetched` counts the objects that were downloaded, `received` their bytes.
+    Where nothing differs, `folder` is /opt/services itself: what is there is the bundle. `added` are files in whose
+    place nothing is. `folders` are empty folders that the bundle asks for and the host lacks. `fetched` counts the
+    objects that were downloaded, `received` their bytes.
     """
 
     folder: Path
@@ -61,12 +62,19 @@ def stage(
     `HostError` before the first download when the disk has no room. `BundleMoved` when an object is no longer what the
     listing said: list again and call it again.
     """
-    discard(paths.staging)
+    discard(paths)
     files.make_folder(paths.services, 0o755)
-    files.make_folder(paths.staging, 0o700)
     every = len(listing.entries)
     known = {entry.path: live.unchanged(entry, applied, paths.services) for entry in listing.entries}
     wanted = [entry for entry in listing.entries if known[entry.path] is None]
+    tops = {listing.role, COMMON}
+    # Not the files of another role that this host had before: its containers may still run on them.
+    removed = tuple(sorted(path for path in set(applied) - set(known) if path.partition("/")[0] in tops))
+    # A link to a folder elsewhere is what an operator made of it.
+    folders = tuple(sorted(path for path in listing.folders if not (paths.services / path).is_dir()))
+    if not (wanted or removed or folders):
+        return _as_it_is(paths, known)
+    files.make_folder(paths.staging, 0o700)
     caps.refuse_without_room(paths.staging, [entry.source.size for entry in wanted])
     at_hand = {path: file for path, file in known.items() if file is not None}
     for path in at_hand:
@@ -76,26 +84,29 @@ def stage(
     live.link_host_files(listing.role, paths, applied)
     _make_folders(listing.folders, paths.staging)
     there = {path for path in fetched if os.path.lexists(paths.services / path)}
-    tops = {listing.role, COMMON}
     return Staged(
         folder=paths.staging,
         files=at_hand | fetched,
         added=tuple(sorted(set(fetched) - there)),
         changed=tuple(sorted(there)),
-        # Not the files of another role that this host had before: its containers may still run on them.
-        removed=tuple(sorted(path for path in set(applied) - set(known) if path.partition("/")[0] in tops)),
+        removed=removed,
         fetched=len(fetched),
         received=sum(file.size for file in fetched.values()),
-        # A link to a folder elsewhere is what an operator made of it.
-        folders=tuple(sorted(path for path in listing.folders if not (paths.services / path).is_dir())),
+        folders=folders,
     )
 
 
-def discard(staging: Path) -> None:
-    """Remove a staged tree. Its files are other names of live ones: they are unlinked, never overwritten."""
-    with files.naming(f"removing {staging}"):
-        if staging.is_dir():
-            shutil.rmtree(staging)
+def _as_it_is(paths: Paths, known: Mapping[str, BundleFile | None]) -> Staged:
+    """Nothing differs: a tree of links to thousands of live files would be made to be thrown away."""
+    every = {path: file for path, file in known.items() if file is not None}
+    return Staged(folder=paths.services, files=every, added=(), changed=(), removed=(), fetched=0, received=0)
+
+
+def discard(paths: Paths) -> None:
+    """Remove a staged tree, if there is one. Its files are other names of live ones: unlinked, never overwritten."""
+    with files.naming(f"removing {paths.staging}"):
+        if paths.staging.is_dir():
+            shutil.rmtree(paths.staging)
 
 
 def _make_folders(folders: tuple[str, ...], staging: Path) -> None:

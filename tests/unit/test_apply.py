@@ -100,7 +100,7 @@ class World:
         assert releases.write_tag(self.file("api/.ecr-tag"), "v1") == []
         if journal is not None:
             journals.seal(journal, self.paths.state)
-        discard(self.paths.staging)
+        discard(self.paths)
 
     def undo(self) -> None:
         """The calls of `take_back`."""
@@ -406,7 +406,7 @@ def test_after_two_failed_deploys_the_way_still_leads_to_the_verified_release(wo
     for tree in ({"api/a": b"bad"}, {"api/a": b"worse", "api/c": b"new"}):
         world.upload(tree)
         world.apply(world.stage())
-        discard(world.paths.staging)
+        discard(world.paths)
     world.undo()
 
     assert world.live() == {**VARS, "api/a": b"good", "api/b": b"good"}
@@ -416,7 +416,7 @@ def test_an_edit_of_a_failed_release_is_kept_too(world: World) -> None:
     world.deploy({"api/a": b"good"})
     world.upload({"api/a": b"bad"})
     world.apply(world.stage())
-    discard(world.paths.staging)
+    discard(world.paths)
     world.plant({"api/a": b"hot fix"})
     world.upload({"api/a": b"better"})
     world.apply(world.stage())

@@ -78,7 +78,7 @@ class World:
         for path in staged.removed:
             self.file(path).unlink()
         self.applied = dict(staged.files)
-        discard(self.paths.staging)
+        discard(self.paths)
         return staged
 
     def live(self) -> dict[str, bytes]:
@@ -139,7 +139,7 @@ def test_discarding_a_staged_tree_never_changes_a_live_file(old: Tree, new: Tree
         before = world.live()
         world.upload(new)
         world.stage()
-        discard(world.paths.staging)
+        discard(world.paths)
 
         assert before == world.live()
         assert not world.paths.staging.exists()
@@ -147,20 +147,34 @@ def test_discarding_a_staged_tree_never_changes_a_live_file(old: Tree, new: Tree
 
 def test_an_unchanged_file_is_staged_as_another_name_of_the_live_one(world: World) -> None:
     world.deploy({"api/a": b"one"})
+    world.upload({"api/a": b"one", "api/b.sh": b"two"})
     staged = world.stage()
 
+    assert staged.folder == world.paths.staging
     assert world.file("api/a").samefile(staged.folder / "api/a")
 
 
 def test_discarding_does_not_follow_the_links_to_files_of_the_host(world: World) -> None:
     world.deploy({"api/a": b"one"})
     world.plant({"api/data/db": b"precious", "api/tls/key.pem": b"precious"})
+    world.upload({"api/a": b"two"})
     staged = world.stage()
     assert (staged.folder / "api/data/db").read_bytes() == b"precious"
-    discard(staged.folder)
+    discard(world.paths)
 
     assert world.file("api/data/db").read_bytes() == b"precious"
     assert world.file("api/tls/key.pem").read_bytes() == b"precious"
+
+
+def test_a_bundle_that_is_live_as_it_is_needs_no_tree_beside_it(world: World) -> None:
+    world.deploy({"api/a": b"one", "common/b.sh": b"two"})
+
+    staged = world.stage()
+
+    assert not staged.differs
+    assert staged.folder == world.paths.services
+    assert set(staged.files) == {"api/vars.yaml", "api/a", "common/b.sh"}
+    assert not world.paths.staging.exists()
 
 
 def test_a_change_of_equal_size_and_time_is_fetched(world: World) -> None:
@@ -366,12 +380,13 @@ def test_a_link_to_a_folder_elsewhere_is_as_good_as_an_empty_folder(world: World
     (disk / "db").write_bytes(b"precious")
     world.deploy({})
     world.file("api/data").symlink_to(disk)
-    world.upload({"api/data/": b""})
+    world.upload({"api/data/": b"", "api/a": b"one"})
     staged = world.stage()
 
+    assert staged.folder == world.paths.staging
     assert staged.folders == ()
     assert (staged.folder / "api/data/db").read_bytes() == b"precious"
-    discard(staged.folder)
+    discard(world.paths)
     assert (disk / "db").read_bytes() == b"precious"
 
 
