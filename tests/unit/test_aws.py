@@ -347,6 +347,14 @@ def test_a_client_is_made_once() -> None:
     assert made.ecr("eu-west-1") is not made.ecr("eu-central-1")
 
 
+def test_times_in_answers_stay_as_they_came() -> None:
+    listed = b"<ListBucketResult><Contents><Key>a</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
+    with Loopback(Store(Reply(200, listed + b"</ListBucketResult>"))) as server:
+        (item,) = session(server.url).s3().list_objects_v2(Bucket="delphi-config")["Contents"]
+
+    assert str(item["LastModified"]) == "2026-01-02T03:04:05.000Z"
+
+
 def test_temporary_keys_sign_with_their_token() -> None:
     keys = Keys(Secret("ASIA1"), Secret("x"), Secret("t0ken"), "2999-01-01T00:00:00Z")
     with Loopback(Store()) as server:
