@@ -131,7 +131,8 @@ def save(folder: Path, state: State) -> None:
     document = {
         "schema": SCHEMA,
         "instance_id": state.instance_id,
-        "applied": [asdict(item) for _, item in sorted(state.applied.items())],
+        # Thousands, of plain fields alone: `asdict` would copy each of them.
+        "applied": [vars(item) for _, item in sorted(state.applied.items())],
         "releases": [asdict(item) for item in state.releases[-KEEP_RELEASES:]],
         "journal": asdict(state.journal) if state.journal else None,
         "failed": asdict(state.failed) if state.failed else None,
