@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agent import __version__
 from agent.cli import arguments_deploy, arguments_image
-from agent.cli.argument_parts import columns, deadline, global_options, path
+from agent.cli.argument_parts import Help, columns, deadline, global_options, path
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
 not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the release before restored, 76 deploy
@@ -24,17 +24,18 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         description="Takes an instance from its bootstrap file to a Docker Compose project that was seen healthy.",
         epilog=_EPILOG,
         allow_abbrev=False,
+        formatter_class=Help,
     )
     made.add_argument("--version", action="version", version=f"delphi-agent {__version__}")
     global_options(made, first=True)
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (text, fill) in COMMANDS.items():
         wanted = words is None or name in words
-        command = commands.add_parser(name, help=text, allow_abbrev=False, add_help=wanted)
+        command = commands.add_parser(name, help=text, allow_abbrev=False, add_help=wanted, formatter_class=Help)
         if wanted:
             fill(command)
     # Without a help text, it does not show in the list.
-    _signal(commands.add_parser(SIGNAL, allow_abbrev=False))
+    _signal(commands.add_parser(SIGNAL, allow_abbrev=False, formatter_class=Help))
     return made
 
 
