@@ -15,6 +15,9 @@ STABLE_SECONDS = 5.0
 RESTART_SECONDS = 5.0
 # A service may restart once while what it needs comes up; the second time is a crash loop.
 RESTARTS = 2
+# `restart: on-failure` asks for more: a migration may try until its database is up. The engine's pauses double from
+# 0.1 s, so this many take six seconds. Where the bundle says how many (`on-failure:N`), the engine gives up itself.
+RETRIES = 6
 
 Verdict = Literal["well", "waiting", "failed"]
 # For how many seconds a container has been as it is.
@@ -54,7 +57,9 @@ def judge(
 
 
 def _judge_one(item: Container, since: Since, restarted: int, stable: float | None) -> Health:
-    if restarted >= RESTARTS:
+    if item.state == "exited" and item.exit_code == 0 and item.restart_policy in {"no", "on-failure"}:
+        return Health(item.service, "well", "done", "exited with 0", item)
+    if restarted >= (RETRIES if item.restart_policy == "on-failure" else RESTARTS):
         # While it runs again, the engine has forgotten how it ended.
         ended = "" if item.state == "running" else f", the last exit code is {item.exit_code}"
         return Health(item.service, "failed", "restarting", f"was restarted {restarted} times{ended}", item)
@@ -72,8 +77,6 @@ def _judge_exited(item: Container, since: Since) -> Health:
             note = f"exited with {item.exit_code} and is not started again"
             return Health(item.service, "failed", "exited", note, item)
         return Health(item.service, "waiting", "exited", f"exited with {item.exit_code} and is to be restarted", item)
-    if item.exit_code == 0:
-        return Health(item.service, "well", "done", "exited with 0", item)
     return Health(item.service, "failed", "exited", f"exited with {item.exit_code}", item)
 
 

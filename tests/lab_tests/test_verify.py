@@ -21,7 +21,7 @@ WELL = """services:
   tries:
     <<: *app
     restart: on-failure
-    command: [sh, -c, 'test -e /tmp/x && exit 0; touch /tmp/x; exit 1']
+    command: [sh, -c, 'echo >>/tmp/x; test $(wc -l </tmp/x) -ge 4']
   after:
     <<: [*app, *well]
     depends_on: {once: {condition: service_completed_successfully}}

@@ -17,7 +17,7 @@ from agent.steps import verify
 from agent.steps.arrivals import Arrivals
 from agent.steps.compose import Model, Plan
 from agent.steps.service import Service
-from agent.steps.verdict import RESTART_SECONDS, STABLE_SECONDS, Health, Verdict
+from agent.steps.verdict import RESTART_SECONDS, RETRIES, STABLE_SECONDS, Health, Verdict
 from agent.steps.verify import Limit, Watch
 from tests.unit.fakes import EPOCH, HEAD, HEALTHY, FakeClock, FakeEngine
 
@@ -38,6 +38,7 @@ PLAIN = replace(HEALTHY, health=None, started=ago(60), up=60.0)
 EXITED = replace(PLAIN, state="exited", restart_policy="no", up=None)
 
 LOOPING = replace(EXITED, restart_policy="always", exit_code=1, finished=ago(1))
+RETRYING = replace(PLAIN, state="restarting", restart_policy="on-failure", exit_code=1)
 
 
 def judged(containers: Sequence[Container], replicas: int = 1, before: dict[str, int] | None = None) -> Health:
@@ -60,6 +61,9 @@ TABLE: list[tuple[str, list[Container], int, Verdict, str]] = [
     ("one-shot with 1", [replace(EXITED, exit_code=1)], 1, "failed", "exited"),
     ("on-failure with 0", [replace(EXITED, restart_policy="on-failure")], 1, "well", "done"),
     ("on-failure given up", [replace(EXITED, restart_policy="on-failure", exit_code=1)], 1, "failed", "exited"),
+    ("on-failure, at the third", [replace(EXITED, restart_policy="on-failure", restarts=2)], 1, "well", "done"),
+    ("on-failure, tries", [replace(RETRYING, restarts=RETRIES - 1)], 1, "waiting", "restarting"),
+    ("on-failure, tries in vain", [replace(RETRYING, restarts=RETRIES)], 1, "failed", "restarting"),
     ("to be restarted", [replace(EXITED, restart_policy="always")], 1, "waiting", "exited"),
     ("to be restarted unless", [replace(EXITED, restart_policy="unless-stopped", exit_code=1)], 1, "waiting", "exited"),
     ("to be restarted, ended hours ago by the clock", [replace(LOOPING, finished=ago(36000))], 1, "waiting", "exited"),
