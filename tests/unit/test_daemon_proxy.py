@@ -13,18 +13,16 @@ import pytest
 
 from agent.host.clock import Deadline
 from agent.host.engine import Engine
-from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.host.proxy import NEVER_PROXIED, Proxies
 from agent.report.record import Recorder
-from agent.run import Options, Run
-from agent.secret import Redactor
 from agent.stages.engine import settle_engine
 from agent.steps import daemon_proxy
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.daemon_proxy import DROP_IN, ENVIRONMENT, HandOver
 from tests.unit import fakes
 from tests.unit.fakes import FakeClock, FakeCommands, Sayings
+from tests.unit.runs import run_on
 from tests.unit.test_log_rotation import engine_process
 
 SOCKET = "unix:///var/run/docker.sock"
@@ -208,16 +206,7 @@ def settle(
     for words in systemctl:
         commands.expect("systemctl", *words.split(), status=status)
     recorder = Recorder(fakes.HEAD, clock, [sink])
-    run = Run(
-        host=Host(paths=Paths(root), clock=clock, commands=commands, environ={}, uid=0),
-        engine=cast("Engine", engine),
-        recorder=recorder,
-        keepers=(),
-        redactor=Redactor(),
-        deadline=clock.deadline(),
-        options=Options(),
-        see_through=lambda: None,
-    )
+    run = run_on(root, clock=clock, commands=commands, engine=engine, recorder=recorder)
     settle_engine(run, cast("Engine", engine), Bootstrap(path=root, variables=variables, warnings=()))
     commands.assert_all_ran()
     return {step.name: step.detail for step in recorder.steps}, [line for line in sink.lines if "warning" in line]

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from agent.errors import BootstrapError, ImdsError
-from agent.host.engine import Engine
-from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.report.record import Recorder
-from agent.run import Options, Run
-from agent.secret import Redactor
 from agent.stages.host import load_bootstrap
 from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit.fakes import HEAD, FakeClock, FakeCommands, FakeEngine, Sayings, refusing_address
+from tests.unit.runs import run_on
 from tests.unit.test_imds import TREE, Service
 from tests.unit.test_user_data import VALUES
 
@@ -31,15 +27,8 @@ class Boot:
         clock = self.clock
         self.recorder = Recorder(HEAD, clock, [self.sink])
         self.paths = Paths(root)
-        self.run = Run(
-            host=Host(paths=self.paths, clock=clock, commands=FakeCommands(), environ=environ, uid=0),
-            engine=cast("Engine", FakeEngine()),
-            recorder=self.recorder,
-            keepers=(),
-            redactor=Redactor(),
-            deadline=clock.deadline(),
-            options=Options(),
-            see_through=lambda: None,
+        self.run = run_on(
+            root, clock=clock, commands=FakeCommands(), engine=FakeEngine(), recorder=self.recorder, environ=environ
         )
 
     def refused(self, path: Path | None = None, *, writes: bool) -> str:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from agent.errors import EngineError
 from agent.host.clock import Deadline
-from agent.host.engine import Engine
-from agent.host.host import Host
-from agent.host.paths import Paths
 from agent.report.record import Recorder
-from agent.run import Options, Run
-from agent.secret import Redactor
 from agent.stages.held_ports import let_go
 from tests.unit import fakes
 from tests.unit.fakes import FakeClock, FakeCommands
+from tests.unit.runs import run_on
 
 HELD = (
     "Error response from daemon: driver failed programming external connectivity on endpoint api-telapi-1 (b0686a):"
@@ -52,15 +47,12 @@ class Place:
             (root / "run/systemd/system").mkdir(parents=True)
         self.commands, clock = FakeCommands(), FakeClock()
         self.recorder = Recorder(fakes.HEAD, clock, [])
-        self._run = Run(
-            host=Host(paths=Paths(root), clock=clock, commands=self.commands, environ={}, uid=0),
-            engine=cast("Engine", FakeEngine(running, answers=answers)),
+        self._run = run_on(
+            root,
+            clock=clock,
+            commands=self.commands,
+            engine=FakeEngine(running, answers=answers),
             recorder=self.recorder,
-            keepers=(),
-            redactor=Redactor(),
-            deadline=clock.deadline(),
-            options=Options(),
-            see_through=lambda: None,
         )
 
     def let_go(self, *said: str) -> bool:

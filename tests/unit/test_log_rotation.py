@@ -18,16 +18,14 @@ from hypothesis import strategies as st
 from agent.errors import EngineError, HostError
 from agent.host.clock import Deadline
 from agent.host.engine import Engine
-from agent.host.host import Host
 from agent.host.paths import Paths
 from agent.report.record import Recorder
-from agent.run import Options, Run
-from agent.secret import Redactor
 from agent.stages.engine import rotate_logs
 from agent.steps import log_rotation
 from agent.steps.log_rotation import Rotation
 from tests.unit import fakes
 from tests.unit.fakes import FakeClock, FakeCommands, Sayings
+from tests.unit.runs import run_on
 
 LIMITS = {"max-size": "10m", "max-file": "3"}
 JSON = st.recursive(
@@ -305,17 +303,7 @@ class Stage:
         self.commands, self.sink, self.engine = FakeCommands(), Sayings(), engine
         clock = FakeClock()
         self.recorder = Recorder(fakes.HEAD, clock, [self.sink])
-        host = Host(paths=Paths(root), clock=clock, commands=self.commands, environ={}, uid=0)
-        self._run = Run(
-            host=host,
-            engine=cast("Engine", engine),
-            recorder=self.recorder,
-            keepers=(),
-            redactor=Redactor(),
-            deadline=clock.deadline(),
-            options=Options(),
-            see_through=lambda: None,
-        )
+        self._run = run_on(root, clock=clock, commands=self.commands, engine=engine, recorder=self.recorder)
 
     def rotate(self) -> str:
         rotate_logs(self._run, cast("Engine", self.engine))
