@@ -85,12 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runs": options.runs,
     }
     print(report.whole(found, about, every=not options.only))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(report.kept(about, "results", [result.as_json() for result in found]))
-    if options.svg:
-        options.svg.parent.mkdir(parents=True, exist_ok=True)
-        options.svg.write_text(chart.of_results(found))
+    report.save(options.json, lambda: report.kept(about, "results", [result.as_json() for result in found]))
+    report.save(options.svg, lambda: chart.of_results(found))
     return 0
 
 

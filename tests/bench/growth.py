@@ -90,13 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("growth: stopped", file=sys.stderr)
         return 130
     print(growth_report.of_series(found))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        about = {"machine": surroundings.machine(), "versions": installed.versions(), "runs": options.runs}
-        options.json.write_text(report.kept(about, "series", [growth_report.as_json(series) for series in found]))
-    if options.svg:
-        options.svg.parent.mkdir(parents=True, exist_ok=True)
-        options.svg.write_text(growth_report.curves(found))
+    about = {"machine": surroundings.machine(), "versions": installed.versions(), "runs": options.runs}
+    report.save(options.json, lambda: report.kept(about, "series", [growth_report.as_json(one) for one in found]))
+    report.save(options.svg, lambda: growth_report.curves(found))
     return 0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import bound, chart, growth_report, table, targets
@@ -55,6 +55,13 @@ def kept(about: Mapping[str, Json], name: str, items: Sequence[Json]) -> str:
     """The JSON document that is kept: a line for each item, so that a change of one is one."""
     lines = ",\n".join(json.dumps(item) for item in items)
     return f"{json.dumps(dict(about))[:-1]}, {json.dumps(name)}: [\n{lines}\n]}}\n"
+
+
+def save(path: Path | None, made: Callable[[], str]) -> None:
+    """Write what is made to the file, when one is asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made())
 
 
 def _about(about: Mapping[str, Json]) -> str:
