@@ -59,7 +59,7 @@ def judge(
 def _judge_one(item: Container, since: Since, restarted: int, stable: float | None) -> Health:
     if item.state == "exited" and item.exit_code == 0 and item.restart_policy in {"no", "on-failure"}:
         return Health(item.service, "well", "done", "exited with 0", item)
-    if restarted >= (RETRIES if item.restart_policy == "on-failure" else RESTARTS):
+    if restarted >= _most_restarts(item):
         # While it runs again, the engine has forgotten how it ended.
         ended = "" if item.state == "running" else f", the last exit code is {item.exit_code}"
         return Health(item.service, "failed", "restarting", f"was restarted {restarted} times{ended}", item)
@@ -69,6 +69,11 @@ def _judge_one(item: Container, since: Since, restarted: int, stable: float | No
         return _judge_exited(item, since)
     stuck = item.state in {"dead", "removing", "paused"}
     return Health(item.service, "failed" if stuck else "waiting", item.state, f"is {item.state}", item)
+
+
+def _most_restarts(item: Container) -> int:
+    """How often it may restart before it is a loop; one that had its tries before is not given them again."""
+    return RETRIES if item.restart_policy == "on-failure" and item.restarts <= RETRIES else RESTARTS
 
 
 def _judge_exited(item: Container, since: Since) -> Health:

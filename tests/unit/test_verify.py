@@ -102,6 +102,13 @@ def test_restarts_from_before_the_run_do_not_count() -> None:
     assert verify.restart_counts([old]) == {"c1": 7}
 
 
+def test_a_job_that_had_its_tries_before_the_run_is_a_loop_at_the_second_more() -> None:
+    tried = replace(RETRYING, restarts=RETRIES + 1)
+
+    assert judged([tried], before={"c1": RETRIES}).verdict == "waiting"
+    assert judged([replace(tried, restarts=RETRIES + 2)], before={"c1": RETRIES}).verdict == "failed"
+
+
 def test_a_restart_loop_is_told_with_its_exit_code_unless_the_engine_has_forgotten_it() -> None:
     waits, runs = replace(PLAIN, state="restarting", restarts=2, exit_code=3), replace(PLAIN, restarts=2)
 
