@@ -133,7 +133,9 @@ def test_when_aws_is_down_after_a_reboot_what_is_healthy_stays_and_the_run_says_
 
 
 def test_two_instances_of_one_image_boot_at_once(site: Site) -> None:
-    first, second = site.instance("a"), site.instance("b", network=site.network("b", "10.77.1.10"))
+    # Not the lab machine's own network, where the settled one has its port.
+    first = site.instance("a", network=site.network("a", "10.77.2.10"))
+    second = site.instance("b", network=site.network("b", "10.77.1.10"))
     for one in (first, second):
         bake_in(one, site.world.bootstrap_env())
         enable(one)
