@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
 HASTY_SECONDS = 1.2
-# More connections do not pay on two cores.
-CONNECTIONS = 16
+# That are kept: for the most downloads at once (`agent.steps.crew`), and the calls beside them.
+CONNECTIONS = 40
 
 # Keys that were just renewed are not renewed for the next thread too.
 _RENEWED_SECONDS = 60.0

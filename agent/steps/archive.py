@@ -16,8 +16,8 @@ from agent.errors import AgentError, BundleMissing, HostError
 from agent.host import files, json_input
 from agent.steps import journal
 from agent.steps.bundle import Entry, Listing
+from agent.steps.download import Downloader
 from agent.steps.records import BundleFile, Release
-from agent.steps.stage import Downloader
 
 SCHEMA = 1
 

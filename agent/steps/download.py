@@ -13,10 +13,8 @@ from agent.host import files
 from agent.host.clock import Deadline
 from agent.host.side_by_side import SideBySide
 from agent.steps.bundle import Entry
+from agent.steps.crew import Crew
 from agent.steps.records import BundleFile
-
-# Requests under way at once; more do not pay on two cores.
-DOWNLOADS = 8
 
 
 class Downloader(Protocol):
@@ -36,6 +34,7 @@ def fetch_all(
     """
     queue: Iterator[Entry] = iter(wanted)
     lock, done = threading.Lock(), itertools.count(1)
+    crew = Crew(len(wanted), deadline.clock)
     fetched: dict[str, BundleFile] = {}
     moved: list[BundleMoved] = []
     ended = threading.Event()
@@ -57,11 +56,16 @@ def fetch_all(
             with lock:
                 fetched[entry.path] = file
                 tell(next(done))
+            change = crew.change(len(wanted) - len(fetched) - crew.size)
+            if change < 0:
+                return
+            for _ in range(change):
+                jobs.start("syncing the bundle", work)
 
     _make_folders(wanted, folder)
     try:
         with SideBySide(deadline) as jobs:
-            for _ in range(min(DOWNLOADS, len(wanted))):
+            for _ in range(crew.size):
                 jobs.start("syncing the bundle", work)
     finally:
         ended.set()  # after a failure or a signal no thread goes on to fill a tree that is being removed

@@ -18,10 +18,8 @@ from agent.host.clock import Deadline
 from agent.host.paths import Paths
 from agent.steps import caps, live
 from agent.steps.bundle import COMMON, Listing
-from agent.steps.download import DOWNLOADS, Downloader, fetch_all
+from agent.steps.download import Downloader, fetch_all
 from agent.steps.records import BundleFile
-
-__all__ = ["DOWNLOADS", "Downloader", "Staged", "digest_of", "discard", "stage"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,11 @@ from agent.aws.s3 import BundleMoved, RemoteObject
 from agent.errors import AwsError, DeadlineExceeded, HostError
 from agent.host.clock import Deadline, SystemClock
 from agent.host.paths import Paths
-from agent.steps import bundle
+from agent.steps import bundle, crew
 from agent.steps.bundle import Listing
 from agent.steps.caps import RESERVED_BYTES, refuse_without_room
 from agent.steps.records import BundleFile
-from agent.steps.stage import DOWNLOADS, Staged, digest_of, discard, stage
+from agent.steps.stage import Staged, digest_of, discard, stage
 from tests.unit.fakes import FakeBucket
 
 BASE = "deployments/acme/main/"
@@ -341,7 +341,7 @@ def test_objects_are_downloaded_side_by_side_but_not_all_at_once(world: World) -
     world.bucket = Slow(world.bucket.objects)
     world.stage()
 
-    assert 1 < most[0] <= DOWNLOADS
+    assert 1 < most[0] <= crew.MOST
 
 
 FILE = BundleFile("api/a", "etag", 3, hashlib.sha256(b"one").hexdigest(), 0o644)
@@ -461,7 +461,7 @@ def test_an_object_that_was_replaced_ends_the_sync_with_no_thread_left_at_work_o
         world.stage()
     begun = bucket.begun
     assert bucket.under_way == 0
-    assert begun <= 2 * DOWNLOADS, "the rest is not fetched any more"
+    assert begun <= 2 * crew.MOST, "the rest is not fetched any more"
     time.sleep(0.1)
     assert bucket.begun == begun
 
