@@ -78,6 +78,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have measured (property `figure`), whichever process they ran in."""
+    passed = [item for item in terminalreporter.getreports("passed") if isinstance(item, pytest.TestReport)]
+    figures = [str(value) for item in passed for name, value in item.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in dict.fromkeys(figures):
+            terminalreporter.write_line(figure)
+
+
 @pytest.fixture
 def guard() -> Guard:
     """The guard of this session, for its own tests."""

@@ -13,9 +13,9 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from tests.bench import wire
 from tests.bench.worlds import Changes, Spec
 from tests.lab.aws_model import HOST_NAMES, SERVER_ADDRESS
+from tests.lab.distance import Distance
 from tests.lab.engine import Engine
 from tests.lab.host import CHECKOUT
 from tests.lab.imds import Imds
@@ -39,7 +39,7 @@ class Place:
         self.spec = Spec()
         self.changes = Changes()
         self._standin: Running | None = None
-        self._wire: Running | None = None
+        self._distance = Distance(self.machine)
 
     def __enter__(self) -> Self:
         try:
@@ -84,26 +84,8 @@ class Place:
         self.order("world", spec=dataclasses.asdict(spec), changes=dataclasses.asdict(changes))
 
     def delay(self, milliseconds: float) -> None:
-        """The round-trip time to AWS and the registry; the metadata service stays where it is."""
-        if self._wire is not None:
-            self._wire.kill()
-            self._firewall("-F", "PREROUTING")
-            self._wire = None
-        if milliseconds:
-            argv = [sys.executable, "-m", "tests.bench.wire", str(wire.PORT), str(milliseconds)]
-            env = {"PYTHONPATH": str(CHECKOUT)}
-            self._wire = self.machine.start_process(argv, env=env, log="wire.log", network="aws", service=True)
-            self._firewall(
-                *f"-A PREROUTING -d 10.99.0.0/24 -p tcp --dport 443 -j REDIRECT --to-ports {wire.PORT}".split()
-            )
-            wait_until(self._wire_is_up, "the wire")
-
-    def _firewall(self, *rule: str) -> None:
-        self.machine.run(["iptables", "-w", "-t", "nat", *rule], network="aws", check=True)
-
-    def _wire_is_up(self) -> bool:
-        sockets = self.machine.run(["ss", "-Hltn", f"sport = :{wire.PORT}"], network="aws", check=True)
-        return bool(sockets.stdout)
+        """The round-trip time to AWS and the registry."""
+        self._distance.set(milliseconds)
 
     def freeze(self) -> None:
         self.engine.freeze()

@@ -11,6 +11,7 @@ from typing import Self
 from tests.boot.instance import Instance
 from tests.lab import images
 from tests.lab.aws import Aws
+from tests.lab.distance import Distance
 from tests.lab.host import CHECKOUT, compose_plugin
 from tests.lab.imds import Imds
 from tests.lab.machine import Machine
@@ -44,6 +45,7 @@ class Site:
         self.imds = Imds(self.machine)
         self.registry = Registry(self.machine, self.pki)
         self.world = World(self.machine, self.aws)
+        self.distance = Distance(self.machine)
         self._rootfs, self._deb = rootfs, deb
         self._instances: list[Instance] = []
 

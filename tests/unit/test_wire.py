@@ -1,4 +1,4 @@
-"""The bench's wire: as long as it says, for every question and for the handshake before the first."""
+"""The lab's wire to AWS: as long as it says, for every question and for the handshake before the first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 
-from tests.bench import wire
+from tests.lab import wire
 
 RTT = 0.06
 BIG = b"x" * (3 << 20)

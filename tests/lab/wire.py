@@ -5,7 +5,7 @@ its direction, and the first of a connection a whole one more, for the TCP hands
 addresses; a rule of the firewall leads them here. Without a round-trip time there is neither rule nor proxy. Not
 modelled: slow start and loss; at most 16 MiB of a direction are under way.
 
-    python -m tests.bench.wire PORT MILLISECONDS
+    python -m tests.lab.wire PORT MILLISECONDS
 """
 
 from __future__ import annotations
