@@ -80,8 +80,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what tests have measured (property `figure`), whichever process they ran in."""
-    passed = [item for item in terminalreporter.getreports("passed") if isinstance(item, pytest.TestReport)]
-    figures = [str(value) for item in passed for name, value in item.user_properties if name == "figure"]
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    reports = [item for item in ended if isinstance(item, pytest.TestReport)]
+    figures = [str(value) for item in reports for name, value in item.user_properties if name == "figure"]
     if figures:
         terminalreporter.section("figures")
         for figure in dict.fromkeys(figures):

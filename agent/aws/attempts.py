@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
 from agent.aws.retrying import Failure, Retrying
@@ -17,6 +17,10 @@ from agent.aws.unanswered import is_final
 from agent.host import json_input
 from agent.report import record
 from agent.report.spans import Doing
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+    from botocore.model import OperationModel
 
 # How often a call is made whose answers are cut off.
 CUT_OFF_ATTEMPTS = 4
@@ -41,9 +45,10 @@ class Attempts:
     def __init__(self, region: str, retrying: Retrying, renew: Callable[[], bool], moved: dict[str, str]) -> None:
         self._region, self._retrying, self._renew, self._moved = region, retrying, renew, moved
 
-    def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes its clients' classes at run time; none has a type
+    def watch(self, client: BaseClient) -> None:
         """Have botocore tell of each attempt."""
-        events = client.meta.events
+        # Not as its stubs have it, for whom a handler returns nothing: what `needs-retry` gets back is the pause.
+        events: Any = client.meta.events
         events.register("before-call", _began)
         events.register("after-call", _answered)
         events.register("after-call-error", _failed)
@@ -94,7 +99,7 @@ class Attempts:
         response: tuple[Any, Any] | None,
         attempts: int,
         caught_exception: Exception | None,
-        operation: Any,  # noqa: ANN401 - botocore has no types
+        operation: OperationModel,
         **_: object,
     ) -> float | None:
         """Seconds until the next attempt (0: at once, with new keys); None when there shall be none."""
@@ -120,8 +125,8 @@ class Attempts:
 
 def _failure_of(error: Exception) -> Failure | None:
     """What to think of a call that had no answer; None when another attempt would end as this one."""
-    from botocore.exceptions import ConnectionError as NotConnected  # noqa: PLC0415 - `--help` must not load the SDK
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - `--help` must not load the SDK
+    from botocore.exceptions import ConnectionError as NotConnected  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
 
     return Failure.BROKEN if isinstance(error, NotConnected | HTTPClientError) and not is_final(error) else None
 
@@ -141,12 +146,12 @@ def _asked(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def _began(model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore has no types
+def _began(model: OperationModel, context: dict[str, Any], **_: object) -> None:
     """A call begins, of which there may be several attempts."""
     context[_DOING] = record.doing("aws", f"{model.service_model.service_name}:{model.name}")
 
 
-def _answered(parsed: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore has no types
+def _answered(parsed: Mapping[str, Any], model: OperationModel, context: Mapping[str, Any], **_: object) -> None:
     """It was answered; one whose answer is yet to be read goes on until then."""
     code = str(parsed.get("Error", {}).get("Code", ""))
     if not code and model.has_streaming_output:
@@ -183,7 +188,7 @@ def _end_of_redirects(response: tuple[Any, Any] | None, **_: object) -> None:
     It asks when an answer of S3 sends it elsewhere and does not say where; the agent never makes this call.
     """
     if response is not None and response[0].status_code in _REDIRECTS:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
 
         raise ClientError(response[1], "HeadBucket")
 
@@ -205,7 +210,7 @@ def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> fl
     except ValueError:
         if attempts < CUT_OFF_ATTEMPTS:
             return 0.2 * attempts
-        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - `--help` must not load the SDK
+        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
 
         raise ResponseStreamingError(error="the answer is cut off: it is no whole JSON document") from None
     return None

@@ -33,7 +33,7 @@ class Hook:
 class AutoScaling:
     """Asks and tells Auto Scaling with its client, about one instance."""
 
-    def __init__(self, client: Any, instance_id: str) -> None:  # noqa: ANN401 - the SDK's, which has no type of its own
+    def __init__(self, client: Any, instance_id: str) -> None:  # noqa: ANN401 - its stubs are not worth a dependency for four calls
         self._client = client
         self._instance_id = instance_id
 
@@ -68,7 +68,7 @@ class AutoScaling:
         return self._tell("CompleteLifecycleAction", group, hook, LifecycleActionResult=result)
 
     def _tell(self, action: str, group: str, hook: str, **more: str) -> bool:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - `--help` must not load the SDK
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
 
         meta = self._client.meta
         resource = (

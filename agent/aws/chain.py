@@ -88,7 +88,7 @@ def _container(variables: Mapping[str, str]) -> Credentials:
 
 def _keys(load: Callable[[], Any], doing: str, action: str, resource: str) -> Keys:
     """What a provider of botocore comes to now; whatever stands in its way is an `AgentError` with its next step."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - `--help` must not load the SDK
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
 
     try:
         loaded = load()

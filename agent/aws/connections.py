@@ -62,7 +62,7 @@ class Connections(URLLib3Session):
         super().__init__(**settings)
         self._proxy_config = Rules(proxies)
 
-    def serve(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes clients' classes at run time
+    def serve(self, client: Any) -> None:  # noqa: ANN401 - what is set is private, and not in its stubs
         """Have a client make its calls here."""
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 

@@ -17,12 +17,16 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPS_PORT, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from typing import TYPE_CHECKING
 
 from agent.aws.sigv4 import SigningKeys, quoted, signed
 from agent.host.proxy import Proxies
 from agent.report import record
 from agent.report.spans import Doing
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.client import BaseClient
 
 _CHUNK = 256 << 10
 _OK = 200
@@ -71,7 +75,7 @@ class DirectReads:
         self._idle: queue.LifoQueue[HTTPSConnection] = queue.LifoQueue()
         weakref.finalize(self, _close, self._idle)
 
-    def watch(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes clients' classes at run time
+    def watch(self, client: BaseClient) -> None:
         """Learn from this client's listings."""
         client.meta.events.register("before-send.s3.ListObjectsV2", self._learn)
 
@@ -151,7 +155,7 @@ class DirectReads:
                 connection.close()
         return None
 
-    def _learn(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore has no types
+    def _learn(self, request: AWSPreparedRequest, **_: object) -> None:
         """Take from a listing where it goes; nothing when it is not signed in the usual way, or by a proxy."""
         parts = urllib.parse.urlsplit(request.url)
         scope = _SCOPE.match(_text(request.headers.get("Authorization", "")))

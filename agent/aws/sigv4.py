@@ -42,7 +42,7 @@ class SigningKeys:
 class HeldKeys:
     """The SDK's credentials of a session, whatever they are at the time: those of a role are renewed."""
 
-    def __init__(self, held: Any) -> None:  # noqa: ANN401 - botocore has no types
+    def __init__(self, held: Any) -> None:  # noqa: ANN401 - its stubs let any key be None, which a run's never are
         self._held = held
         self._made: tuple[object, SigningKeys] | None = None
 

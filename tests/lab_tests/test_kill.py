@@ -25,7 +25,7 @@ from tests.lab_tests import reports
 from tests.lab_tests.deploys import SERVICES, inspect, leftovers
 
 LONG = bool(os.environ.get("DELPHI_LONG"))
-BOUNDARIES, MOMENTS, TERMINATIONS, REFUSALS = (120, 60, 40, 40) if LONG else (4, 2, 2, 1)
+BOUNDARIES, MOMENTS, TERMINATIONS, REFUSALS = (140, 60, 200, 40) if LONG else (4, 2, 2, 1)
 CHANGING = (
     "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,symlink,fsync"
 )
