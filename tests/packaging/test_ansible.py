@@ -35,7 +35,7 @@ echo "{\\"event\\": \\"run.finished\\", \\"outcome\\": \\"$outcome\\"}" >&2
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
     """The surroundings in which Ansible's programs are found, and write nothing outside of the test."""
-    folder = tools.python("ansible", *TOOLS, long=True)
+    folder = tools.python("ansible", *TOOLS)
     home = {"HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "NO_COLOR": "1"}
     return {"PATH": f"{folder}:{os.environ['PATH']}", **home}
 
@@ -130,7 +130,7 @@ def package(folder: Path, target: Path) -> None:
 def root(tmp_path: Path) -> Root:
     if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
         pytest.skip("needs root, and mmdebstrap")
-    made = Root(tools.made("ansible-root", [PACKAGES], make_root, long=True) / "root", tmp_path)
+    made = Root(tools.made("ansible-root", [PACKAGES], make_root) / "root", tmp_path)
     (made.upper / "srv").mkdir()
     shutil.copytree(ANSIBLE, made.upper / "srv/ansible")
     package(tmp_path / "package", made.upper / "srv/delphi-agent.deb")

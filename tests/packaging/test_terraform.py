@@ -170,7 +170,6 @@ def test_the_module_is_valid(terraform: Terraform) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("terraform")
-@pytest.mark.skipif(not tools.LONG, reason="minutes: only with DELPHI_LONG=1")
 def test_applied_it_gives_what_it_says_and_a_second_plan_is_empty(
     aws: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

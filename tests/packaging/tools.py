@@ -1,7 +1,6 @@
 """Tools that check the templates, each where it comes from without touching this machine: unpacked, not installed.
 
-They lie in a folder of /var/tmp that is named after what is in it, and are made once. What takes long to get is only
-made with DELPHI_LONG=1; a test that finds it there uses it.
+They lie in a folder of /var/tmp that is named after what is in it, and are made once.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-LONG = bool(os.environ.get("DELPHI_LONG"))
 _CACHE = Path("/var/tmp/delphi-agent-tools")
 _NO_MORE: Mapping[str, str] = {}
 
@@ -42,7 +40,7 @@ def run(
     )
 
 
-def made(name: str, content: Sequence[str], make: Callable[[Path], None], *, long: bool = False) -> Path:
+def made(name: str, content: Sequence[str], make: Callable[[Path], None]) -> Path:
     """The folder `name` with this content: found, or made by `make`; else the test is skipped."""
     key = hashlib.sha256("\n".join([sys.version, *content]).encode()).hexdigest()[:12]
     _CACHE.mkdir(mode=0o700, exist_ok=True)
@@ -55,8 +53,6 @@ def made(name: str, content: Sequence[str], make: Callable[[Path], None], *, lon
         fcntl.flock(lock, fcntl.LOCK_EX)
         if whole.exists():
             return folder
-        if long and not LONG:
-            pytest.skip(f"{folder} is not there; DELPHI_LONG=1 makes it")
         # In its place from the beginning: programs of a virtual environment know where they are.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -98,11 +94,11 @@ def debian(package: str) -> Path:
     return made(package, [package], unpack)
 
 
-def python(name: str, *requirements: str, long: bool = False) -> Path:
+def python(name: str, *requirements: str) -> Path:
     """The folder of the programs of a virtual environment with these packages."""
 
     def install(folder: Path) -> None:
         venv.create(folder, with_pip=True)
         fetch(folder / "bin/python", "-m", "pip", "install", "--quiet", *requirements)
 
-    return made(f"python-{name}", requirements, install, long=long) / "bin"
+    return made(f"python-{name}", requirements, install) / "bin"
