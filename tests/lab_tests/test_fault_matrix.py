@@ -90,7 +90,7 @@ class Host:
         faults = list(self._faults(cell, done.returncode, done.stderr, seconds - deadline, text))
         self.live = self.caddyfile()
         shown = "; ".join(faults) or "as it should"
-        self.table.append(f"{cell.name:<60} exit {done.returncode:<3} {seconds:6.1f} s  {shown}")
+        self.table.append(f"{cell.name:<60} exit {done.returncode:<3} {seconds:6.1f} s of {deadline}  {shown}")
         return f"{cell.name}: {shown}\n{done.stderr}" if faults else ""
 
     def _faults(self, cell: Cell, code: int, stderr: str, beyond: float, text: str) -> Iterator[str]:
