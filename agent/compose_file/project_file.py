@@ -47,11 +47,11 @@ def read(paths: Sequence[Path], shown: Callable[[Path], str] = str, files: Files
     Raises nothing but what `files` raise that is no `OSError`.
     """
     reader = _Reader(shown, files)
-    services: dict[str, Service] = {}
+    services: dict[str, Service | None] = {}
     folder = paths[0].parent if paths else Path()
     for path in paths:
         _lay_over(services, reader.layer(path, folder))
-    settled = tuple(reader.settle(item) for item in services.values())
+    settled = tuple(reader.settle(item) for item in services.values() if item is not None)
     if paths and reader.whole and not settled:
         text = "no `services`: there is nothing to start"
         reader.findings.append(error(Place(shown(paths[0])), "compose-file-invalid", text, _FIX))
@@ -83,18 +83,19 @@ class _Reader:
         """Add the variables that reach a service through the secrets and configs that it is granted."""
         return replace(item, takes=item.takes | {self._granted[name] for name in item.secrets if name in self._granted})
 
-    def layer(self, path: Path, folder: Path) -> dict[str, Service]:
-        """The services of one file and of those that it includes."""
+    def layer(self, path: Path, folder: Path) -> dict[str, Service | None]:
+        """The services of one file and of those that it includes; None for one that it takes away (`!reset`)."""
         if path.resolve() in self._layers:
             return {}
         self._layers.add(path.resolve())
         source = self._open(path)
-        services: dict[str, Service] = {}
+        services: dict[str, Service | None] = {}
         for root in source.documents:
             for included, its_folder in self._included(source, root, folder):
                 _lay_over(services, self.layer(included, its_folder))
-            named = yaml_source.entries(yaml_source.value(root, "services"))
-            _lay_over(services, {name: self._service(source, root, name, folder, ()) for name in named})
+            for name, entry in yaml_source.entries(yaml_source.value(root, "services")).items():
+                gone = yaml_source.is_reset(entry.value)
+                _lay_over(services, {name: None if gone else self._service(source, root, name, folder, ())})
         return services
 
     def _open(self, path: Path) -> Source:
@@ -183,9 +184,10 @@ def _services(root: Node) -> Mapping[str, object]:
     return yaml_source.entries(yaml_source.value(root, "services"))
 
 
-def _lay_over(services: dict[str, Service], upper: Mapping[str, Service]) -> None:
+def _lay_over(services: dict[str, Service | None], upper: Mapping[str, Service | None]) -> None:
     for name, item in upper.items():
-        services[name] = item.over(services[name]) if name in services else item
+        below = services.get(name)
+        services[name] = item.over(below) if item is not None and below is not None else item
 
 
 def _without_image(services: tuple[Service, ...]) -> Iterator[Finding]:

@@ -31,6 +31,9 @@ class Service:
 
     `environment` are the names that its containers see, `takes` the variables that reach it in any way; `complete` is
     false when a part of it cannot be read here, so that both may lack names. `image` is as it is written.
+
+    Of what the files below say nothing counts if it `stands_alone`; else all but the keys in `alone` (`!reset`,
+    `!override`) and the environment's names in `unset`.
     """
 
     name: str
@@ -45,9 +48,15 @@ class Service:
     profiles: tuple[str, ...] = ()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     complete: bool = True
+    alone: frozenset[str] = frozenset()
+    stands_alone: bool = False
+    unset: frozenset[str] = frozenset()
 
     def over(self, base: Service) -> Service:
         """This service laid over `base`, as Compose lays an override file over the one before."""
+        if self.stands_alone:
+            return self
+        base = base._without(self.alone, self.unset)
         return replace(
             self,
             place=base.place,
@@ -63,11 +72,31 @@ class Service:
             complete=self.complete and base.complete,
         )
 
+    def _without(self, keys: frozenset[str], variables: frozenset[str]) -> Service:
+        """What is left of it without these keys, and these names in its environment."""
+        empty = Service(name=self.name, place=self.place)
+        gone = {field: getattr(empty, field) for key in keys for field in _FIELDS.get(key, ())}
+        made = replace(self, **gone)
+        return replace(made, environment=made.environment - variables)
+
+
+# What a service has of which key. Secrets and configs are one here: where one of both is taken away, they stay.
+_FIELDS = {
+    "image": ("image", "image_place"),
+    "build": ("builds",),
+    "container_name": ("container_name",),
+    "environment": ("environment",),
+    "env_file": ("env_file",),
+    "profiles": ("profiles",),
+}
+
 
 def read(source: Source, name: str, node: Node, folder: Path, files: Files) -> Service:
     """Read one entry of `services`; its paths begin at `folder`. What has another shape than Compose's is left out."""
-    fields = {key: entry.value for key, entry in yaml_source.entries(node).items()}
+    given = {key: entry.value for key, entry in yaml_source.entries(node).items()}
+    fields = {key: value for key, value in given.items() if not yaml_source.is_reset(value)}
     image, environment = fields.get("image"), fields.get("environment")
+    variables = yaml_source.entries(environment)
     build = fields.get("build")
     used, _ = uses.interpolated(source, (node,))
     passed = [*uses.passed(source, environment), *uses.passed(source, yaml_source.value(build, "args"))]
@@ -87,12 +116,16 @@ def read(source: Source, name: str, node: Node, folder: Path, files: Files) -> S
         profiles=tuple(filter(None, map(yaml_source.text, yaml_source.items(fields.get("profiles"))))),
         secrets=frozenset(_grants(fields.get("secrets"))) | frozenset(_grants(fields.get("configs"))),
         complete=all(item.path and (item.path in there or not item.required) for item in named),
+        alone=frozenset(key for key, value in given.items() if key not in fields or yaml_source.is_override(value)),
+        stands_alone=yaml_source.is_override(node),
+        unset=frozenset(name for name, entry in variables.items() if yaml_source.is_reset(entry.value)),
     )
 
 
 def _names(environment: Node | None) -> frozenset[str]:
     if environment is not None and yaml_source.is_a(environment, "mapping"):
-        return frozenset(yaml_source.entries(environment))
+        entries = yaml_source.entries(environment)
+        return frozenset(name for name, entry in entries.items() if not yaml_source.is_reset(entry.value))
     written = (yaml_source.text(item) or "" for item in yaml_source.items(environment))
     return frozenset(name for text in written if (name := text.partition("=")[0]) and "$" not in name)
 

@@ -157,6 +157,16 @@ def value(node: Node | None, key: str) -> Node | None:
     return entry.value if entry else None
 
 
+def is_reset(node: Node) -> bool:
+    """Whether Compose takes the value away, and what files below give it: `!reset`, whatever follows."""
+    return bool(node.tag == "!reset")
+
+
+def is_override(node: Node) -> bool:
+    """Whether the value is not merged with what files below give: `!override`."""
+    return bool(node.tag == "!override")
+
+
 def items(node: Node | None) -> list[Node]:
     """A list's items; a scalar counts as a list of one, anything else as empty."""
     if node is None or is_null(node):

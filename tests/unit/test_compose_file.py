@@ -117,6 +117,46 @@ def test_files_are_laid_over_each_other(tmp_path: Path) -> None:
     assert (service.place.file, service.image_place and service.image_place.file) == ("compose.yaml", "override0.yaml")
 
 
+def test_what_an_override_takes_away_or_replaces_is_not_there(tmp_path: Path) -> None:
+    made = read(
+        tmp_path,
+        """\
+        services:
+          a:
+            image: one
+            container_name: x
+            env_file: [{path: e1, required: false}]
+            environment: {A: "1", B: "2"}
+            profiles: [p]
+          b: {image: two}
+          c: {image: three, container_name: y}
+          d: {image: four, build: .}
+        """,
+        """\
+        services:
+          a:
+            container_name: !reset null
+            env_file: !override [{path: e2, required: false}]
+            environment: {A: !reset null}
+            profiles: !reset []
+          b: !reset null
+          c: !override {image: drei}
+          d: {image: !reset null}
+        """,
+        """\
+        services:
+          d: {environment: !override [C=3]}
+        """,
+    )
+
+    assert made.findings == ()
+    a, c, d = made.services
+    assert (a.image, a.container_name, a.environment, a.profiles) == ("one", None, frozenset("B"), ())
+    assert [item.path and item.path.name for item in a.env_file] == ["e2"]
+    assert (c.name, c.image, c.container_name) == ("c", "drei", None)
+    assert (d.name, d.image, d.builds, d.environment) == ("d", None, True, frozenset("C"))
+
+
 def test_what_a_service_extends_and_a_file_includes_counts(tmp_path: Path) -> None:
     made = read(
         tmp_path,
