@@ -72,7 +72,7 @@ def checks(facts: Facts) -> list[Check]:
             after=("variables",),
         ),
         Check(name="engine proxy", work=plain(engine.engine_proxy), needs=("bootstrap file", "engine")),
-        Check(name="containers", work=timed(project.containers), needs=("bootstrap file", "engine")),
+        Check(name="containers", work=timed(project.containers), needs=("bootstrap file", "engine"), after=("state",)),
         Check(name="blank values", work=plain(project.blank), needs=("containers", "manifest"), after=("variables",)),
         Check(name="leftovers", work=plain(project.leftovers), needs=boot, after=("bundle",)),
         Check(name="telemetry", work=timed(values.collector), needs=("manifest",), after=("variables",)),

@@ -22,6 +22,7 @@ from agent.secret import Redactor
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import Listing
 from agent.steps.identity import Identity
+from agent.steps.records import Release
 from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
 from agent.variables.resolution import Resolution
@@ -32,7 +33,8 @@ class Facts:
     """Filled in while checks run. A field without a value of its own is there for whoever `needs` its check.
 
     What is None may also stay so. `manifest_file` is the one that the command line names, `skews` are the
-    seconds that this host was ahead of whatever answered, `at_work` is whether another run is.
+    seconds that this host was ahead of whatever answered, `at_work` is whether another run is, `release` is the one
+    that was verified last on this instance.
     """
 
     host: Host
@@ -42,6 +44,7 @@ class Facts:
     slug: str | None = None
     manifest_file: Path | None = None
     at_work: bool = False
+    release: Release | None = None
     bootstrap: Bootstrap = field(init=False)
     hosts: Mapping[str, str] = field(init=False)
     imds: Imds | None = None

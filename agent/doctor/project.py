@@ -26,7 +26,7 @@ def mounts(facts: Facts) -> Iterator[Line]:
 
 def containers(facts: Facts, deadline: Deadline) -> Iterator[Line]:
     """The containers of the project are healthy, those that there are."""
-    name = facts.bootstrap.variables.get("COMPOSE_PROJECT_NAME") or facts.bootstrap.role.lower()
+    name = _project(facts)
     facts.containers = tuple(facts.engine.until(deadline).containers(name))
     for item in facts.containers:
         why = _unwell(item)
@@ -39,6 +39,14 @@ def containers(facts: Facts, deadline: Deadline) -> Iterator[Line]:
         yield ok(f"project {name} has no container yet")
     elif not any(_unwell(item) for item in facts.containers):
         yield ok(f"project {name}: {amount(len(facts.containers), 'container')} well")
+
+
+def _project(facts: Facts) -> str:
+    """The project that was deployed, which the bundle may have named; else what Compose would call the role's."""
+    release, loaded = facts.release, facts.bootstrap
+    if release is not None and release.role == loaded.role and release.project:
+        return release.project
+    return loaded.variables.get("COMPOSE_PROJECT_NAME") or loaded.role.lower()
 
 
 def _unwell(item: Container) -> str:

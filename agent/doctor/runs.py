@@ -94,7 +94,7 @@ def kept_state(facts: Facts) -> Iterator[Line]:
     if kept.failed is not None:
         lines.append(_given_up(kept.failed))
     yield from lines
-    current = kept.current
+    facts.release = current = kept.current
     if current is not None:
         yield ok(f"release {current.number} ({current.ref}, tag {current.tag}), seen healthy at {current.verified_at}")
     elif not lines:

@@ -251,6 +251,17 @@ def test_a_healthy_instance_has_no_fault_before_and_after_its_first_boot(instanc
     assert "2 containers well" in containers
 
 
+def test_the_containers_are_those_of_the_project_that_was_deployed_whatever_the_bundle_calls_it(instance: Lab) -> None:
+    compose = (BUNDLE / "api/docker-compose.yaml").read_text()
+    instance.world.put_file("api/docker-compose.yaml", f"name: shop\n{compose}")
+    assert instance.agent("init").returncode == 0
+
+    done = examine(instance, "--json")
+
+    [containers] = [item["why"] for item in findings(done) if item["check"] == "containers"]
+    assert containers == "project shop: 2 containers well"
+
+
 def test_static_keys_that_shadow_a_role_are_a_warning(instance: Lab) -> None:
     _bootstrap(**STATIC_KEYS)(instance)
 
