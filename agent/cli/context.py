@@ -24,7 +24,7 @@ from agent.report.history import History
 from agent.report.journal import JournalVerdict
 from agent.report.notify import Notify
 from agent.report.record import Ending, Recorder, Sink
-from agent.report.status import StatusFile
+from agent.report.status_file import StatusFile
 from agent.run import Options, Run
 from agent.secret import Redactor
 from agent.signalling.teller import Teller

@@ -6,13 +6,17 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from agent.cli.terminal import Surroundings
 from agent.errors import UnreachableError
 from agent.host.paths import Paths
 from agent.report import status
 from agent.report.words import amount, duration
+
+TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.cli.terminal import Surroundings
 
 _POLL_SECONDS = 0.3
 

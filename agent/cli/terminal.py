@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TextIO
 
 from agent.cli.streams import SteadyStream
-from agent.host.clock import Clock
-from agent.report.record import RunHead, Sink
-from agent.secret import Redactor
+
+TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from agent.host.clock import Clock
+    from agent.report.record import RunHead, Sink
+    from agent.secret import Redactor
 
 
-@dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What the process was started with."""
+    """What the process was started with. What only a run needs is loaded when that asks for it."""
 
-    environ: Mapping[str, str] = field(repr=False)
-    out: TextIO
-    err: TextIO
-    argv: Sequence[str]
-    inp: TextIO | None = None
+    # No dataclass, which takes 6 ms to load: every command has one of these.
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str],
+        out: TextIO,
+        err: TextIO,
+        argv: Sequence[str],
+        inp: TextIO | None = None,
+    ) -> None:
+        self.environ, self.argv = environ, argv
+        self.out, self.err, self.inp = out, err, inp
 
     @classmethod
     def real(cls, argv: Sequence[str]) -> Surroundings:
@@ -31,6 +40,8 @@ class Surroundings:
 
     def head(self, clock: Clock, deadline_seconds: float, *, boot: bool = False) -> RunHead:
         """The run's head: an id that no other run has, the command, who started it."""
+        from agent.report.record import RunHead  # noqa: PLC0415 - `status` is no run
+
         return RunHead(
             id=os.urandom(6).hex(),
             command=" ".join(["delphi-agent", *self.argv]),

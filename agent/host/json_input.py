@@ -7,7 +7,10 @@ for whoever walks through it afterwards. Here both are what every other bad JSON
 from __future__ import annotations
 
 import json
-from typing import Any
+
+TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
+if TYPE_CHECKING:
+    from typing import Any
 
 # As jq 1.6 has it; a compose model has about ten.
 MOST_LEVELS = 256

@@ -20,7 +20,7 @@ from agent.cli.main import main
 from agent.cli.terminal import Surroundings
 from agent.host.paths import Paths
 from agent.report.record import Ending, Recorder
-from agent.report.status import StatusFile
+from agent.report.status_file import StatusFile
 from agent.run import Options
 from agent.secret import Redactor
 from tests.unit import children, fakes

@@ -24,7 +24,7 @@ from agent.report import status
 from agent.report.console import Console
 from agent.report.log import JsonLog, clean
 from agent.report.record import Costs, Ending, Recorder, ServiceLine, Sink
-from agent.report.status import StatusFile
+from agent.report.status_file import StatusFile
 from agent.secret import REDACTED, Redactor, Secret
 from tests.unit import children, fakes
 from tests.unit.fakes import EPOCH, HEAD, FakeClock

@@ -16,7 +16,7 @@ from agent.host.side_by_side import SideBySide
 from agent.report import record, status
 from agent.report.record import Ending, Recorder
 from agent.report.spans import MOST, MOST_ALIKE, NAME_LENGTH, Spans
-from agent.report.status import StatusFile
+from agent.report.status_file import StatusFile
 from agent.secret import REDACTED, Redactor, Secret
 from tests.unit import fakes
 from tests.unit.fakes import HEAD, FakeClock
