@@ -85,6 +85,8 @@ class Running:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process itself; ProcessLookupError when it has ended."""
+        if self._entry.poll() is not None:
+            raise ProcessLookupError(f"{self.argv[0]} has ended")
         os.kill(self.pid, number)
 
     def thaw(self) -> None:
@@ -93,9 +95,11 @@ class Running:
             os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process and its descendants at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._entry.pid, signal.SIGKILL)
+        """End the process and its descendants at once; one that has ended and was waited for is left alone."""
+        # Its number may be another process's by now: a machine that lived for an hour has had every number there is.
+        if self._entry.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._entry.pid, signal.SIGKILL)
         self._entry.wait()
         self._keep_outputs()
 

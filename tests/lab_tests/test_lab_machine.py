@@ -33,6 +33,25 @@ with Lab() as lab:
 """
 
 
+# In a PID namespace of its own, where the number that the next process gets can be said.
+REUSED = """
+import subprocess
+from pathlib import Path
+from tests.lab.process import Running
+ended = Running([], ["true"], {"PATH": "/usr/bin:/bin"})
+number = ended._entry.pid
+ended.wait()
+Path("/proc/sys/kernel/ns_last_pid").write_text(str(number - 1))
+other = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+ended.kill()
+try:
+    print(other.pid == number, other.wait(0.2))
+except subprocess.TimeoutExpired:
+    print(other.pid == number, "lives")
+other.kill()
+"""
+
+
 def processes_of(namespace: str) -> list[str]:
     """The PIDs of the host's processes that are in a PID namespace."""
     found = []
@@ -84,6 +103,15 @@ def test_nothing_is_left_after_stop_with_containers_running(tmp_path: Path, monk
         lab.machine.run(run, env={"HOME": "/root"}, check=True)
         assert leftovers(pid, namespace, tmp_path) != []
     assert leftovers(pid, namespace, tmp_path) == []
+
+
+def test_a_process_that_has_the_number_of_one_that_ended_is_not_killed_in_its_place() -> None:
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", REUSED]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, check=True
+    )
+
+    assert done.stdout == "True lives\n"
 
 
 def test_processes_are_handled_like_local_ones() -> None:
