@@ -97,8 +97,7 @@ class Host:
         if code not in cell.codes:
             yield f"exit {code}, right is {sorted(cell.codes)}"
         restoring = RESERVE if code in {75, 76} else 0
-        # The bound holds on a machine that has nothing else to do; this one may be busy.
-        if beyond > GRACE + restoring + 5:
+        if beyond > GRACE + restoring:
             yield f"ended {beyond:.0f} s after the deadline"
         if "Traceback" in stderr:
             yield "a traceback"
