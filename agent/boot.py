@@ -6,6 +6,7 @@ from agent.deploy import Prepared, deploy, keep_restored
 from agent.host.side_by_side import SideBySide
 from agent.report.record import Ending
 from agent.run import Run, without_images
+from agent.stages import ahead
 from agent.stages.bundle import mend
 from agent.stages.engine import reach_engine, settle_engine
 from agent.stages.fetching import fetch, fetch_release, look_at_live
@@ -90,11 +91,17 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     def log_in_again() -> None:
         write_docker_config(run, log_in(run, bootstrap, cloud))
 
-    if target.back_to is None:
-        pull_images(run, project, model, log_in_again)
-    else:
+    looked = None
+    if target.back_to is not None:
         put_back_images(run, project, target.back_to, log_in_again)
         pull_images(without_images(run), project, model, log_in_again)
+    elif ahead.is_worth_it(run, kept, fetched.staged, ready):
+        with SideBySide(run.deadline) as jobs:
+            looking = jobs.start("looking ahead", lambda: ahead.look(run, project, model, kept, fetched))
+            pull_images(run, project, model, log_in_again)
+        looked = looking.result()
+    else:
+        pull_images(run, project, model, log_in_again)
     return Prepared(
         bootstrap=bootstrap,
         changes=target.changes,
@@ -106,5 +113,6 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
         project=project,
         model=model,
         back_to=target.back_to.number if target.back_to else None,
+        ahead=looked,
         attempt=attempt_of(run, bootstrap, fetched, kept=kept, values=values, model=model),
     )

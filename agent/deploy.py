@@ -9,12 +9,13 @@ from agent.errors import AgentError, ComposeFileError, DeployFailed, HostError, 
 from agent.report.record import Ending
 from agent.restore import restore, take_back_files
 from agent.run import Run
+from agent.stages.ahead import Ahead
 from agent.stages.bundle import apply_bundle, erase_left_over
 from agent.stages.health import leave_alone, start
 from agent.stages.hooks import run_post_up, run_pre_up
 from agent.stages.host import Cloud
 from agent.stages.host_files import write_files
-from agent.stages.project import compare, label, open_project, read_model
+from agent.stages.project import Comparison, compare, label, open_project, read_model
 from agent.stages.release import UNCHANGED, VERIFIED, ending, keep_failure, keep_release, keep_started, prune_images
 from agent.stages.values import Values
 from agent.steps.bootstrap import Bootstrap
@@ -32,7 +33,7 @@ class Prepared:
 
     `attempt` is the release that it will be once it is verified, `changes` (old and new value by name) are then to be
     written to the bootstrap file; `back_to` is the release that a rollback aims at. `staged` is None when the live
-    bundle is used, `files` are made from variables.
+    bundle is used, `files` are made from variables, `ahead` is what was compared already.
     """
 
     bootstrap: Bootstrap
@@ -46,6 +47,12 @@ class Prepared:
     model: Model
     attempt: Release
     back_to: int | None = None
+    ahead: Ahead | None = None
+
+    @property
+    def seen(self) -> Comparison | None:
+        """The comparison with what runs, where one was made that still holds."""
+        return self.ahead.seen if self.ahead is not None and self.ahead.holds(self.attempt.references) else None
 
 
 def deploy(run: Run, made: Prepared) -> Ending:
@@ -64,7 +71,7 @@ def deploy(run: Run, made: Prepared) -> Ending:
             model = read_model(run, project, "model-live")
             expect_same(made.model, model)
         project = label(run, project, model, kept, staged=made.staged, declared=made.values.manifest.files)
-        seen = compare(run, project, model)
+        seen = compare(run, project, model, made.seen)
         if not seen.settled:
             run_pre_up(run, project, made.staged)
     except (AgentError, Interrupted) as error:

@@ -178,10 +178,10 @@ class Comparison:
         return {fate.service: fate.text for fate in self.fates if fate.action in {"create", "recreate"}}
 
 
-def compare(run: Run, opened: Project, model: Model) -> Comparison:
-    """Hold the project against what runs."""
+def compare(run: Run, opened: Project, model: Model, seen: Comparison | None = None) -> Comparison:
+    """Hold the project against what runs; it may have been `seen` before."""
     with run.step("plan", "comparing the project with what runs") as step:
-        seen = hold_against(run, opened, model)
+        seen = seen or hold_against(run, opened, model)
         counts = [
             f"{amount(number, 'container')} {past}" for word, past in _WOULD if (number := _times(seen.plan, word))
         ]

@@ -179,6 +179,31 @@ def test_a_changed_definition_a_moved_tag_and_the_flag_are_told_as_what_they_are
     assert set(notes(five).values()) == {"recreated: --force-recreate"}
 
 
+def test_what_was_compared_beside_the_pull_holds_only_when_the_pull_brought_nothing(five: Lab) -> None:
+    unchanged = five.agent("init").stderr
+    five.registry.push(TAG, images.build({"/www/more": "another content"}))
+    before = ids(five)
+    moved = five.agent("init").stderr
+    five.world.put_file("api/front.conf", "front 2\n")
+    changed = five.agent("init").stderr
+
+    assert [dry_runs(said) for said in (unchanged, moved, changed)] == [
+        ["ahead"],
+        ["ahead", "plan"],
+        ["rehearse", "plan"],
+    ]
+    assert replaced(five, before) == set(before)
+    assert reports.steps(unchanged)["plan"] == "nothing to do"
+    assert reports.steps(moved)["plan"] == "5 containers to recreate"
+
+
+def dry_runs(said: str) -> list[str]:
+    """The steps in which Compose was asked what it would do, in their order."""
+    finished = [event for event in reports.events(said) if event["event"] == "step.finished"]
+    asking = {"rehearse", "ahead", "plan"}
+    return [event["step"] for event in finished if event["step"] in asking and event.get("children")]
+
+
 def test_a_service_that_is_gone_is_removed_and_a_new_one_is_created(five: Lab) -> None:
     before = ids(five)
     upload(five, COMPOSE.replace("  back:\n", "  newer:\n"), MANIFEST, FILES)

@@ -150,6 +150,7 @@ def test_files_that_it_names_are_there() -> None:
 
 # Steps that a first boot of the example does not take: it goes back to nothing, and its bundle declares no checks.
 NOT_ON_A_FIRST_BOOT = {
+    "ahead",
     "checks",
     "containers",
     "engine-proxy",
