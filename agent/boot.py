@@ -97,7 +97,9 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
         pull_images(without_images(run), project, model, log_in_again)
     elif ahead.is_worth_it(run, kept, fetched.staged, ready):
         with SideBySide(run.deadline) as jobs:
-            looking = jobs.start("looking ahead", lambda: ahead.look(run, project, model, kept, fetched))
+            looking = jobs.start(
+                "comparing the project with what runs", lambda: ahead.look(run, project, model, kept, fetched)
+            )
             pull_images(run, project, model, log_in_again)
         looked = looking.result()
     else:
