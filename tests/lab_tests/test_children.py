@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import docker_wrapper
 from tests.lab.lab import Lab
 from tests.lab.process import Running, wait_until
 from tests.lab.world import BUNDLE
@@ -88,6 +89,20 @@ def test_compose_ends_before_an_agent_that_is_interrupted(instance: Lab, number:
 
         assert running.wait(10) > 0
     assert (composes(instance), guardians(instance)) == ([], [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_pulls_and_compares_takes_both_children_along(instance: Lab, number: signal.Signals) -> None:
+    assert instance.agent("init").returncode == 0
+    docker_wrapper.put(instance, "case \" $* \" in *' pull '*|*--dry-run*) exec sleep 6111 ;; esac")
+    running = start(instance)
+    wait_until(lambda: len(processes(instance, "sleep\0006111")) == 2, "both children", 30)
+
+    running.signal(number)
+
+    running.wait(10)
+    wait_until(lambda: not processes(instance, "sleep\0006111"), "the end of both", SOON)
+    wait_until(lambda: not guardians(instance), "the end of the guardian", SOON)
 
 
 def test_nothing_is_left_of_a_run_that_ended(instance: Lab) -> None:
