@@ -1,1 +1,1 @@
-"""One thin adapter per AWS API; the only place that imports boto3 and botocore."""
+"""One thin adapter per AWS API; the only place that imports botocore."""

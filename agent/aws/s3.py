@@ -56,7 +56,7 @@ class ConfigBucket:
     def listing(self, prefix: str) -> Iterator[RemoteObject]:
         """Every object below `prefix`, in the order of their keys; a page is asked for when the one before is used up.
 
-        boto3 asks for keys in URL encoding, so that any character arrives (XML has none for most control characters).
+        The SDK asks for keys in URL encoding, so that any character arrives (XML has none for most control characters).
         """
         for page in self._pages(prefix, ""):
             for item in page.get("Contents", ()):

@@ -40,8 +40,8 @@ MODULES = {
 
 
 # Objects made before Python looks for cycles (its own figure is 700). What is imported stays, and looking through it
-# again and again costs a fifth of a short run's CPU; the cycles of a run are few.
-_COLLECT_AFTER = 50_000
+# again and again costs a fifth of a short run's CPU; the cycles of a run are few. It is more than a short run has.
+_COLLECT_AFTER = 500_000
 # 128 + SIGINT; the module `signal` takes its time to load.
 _INTERRUPTED = 130
 

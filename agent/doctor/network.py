@@ -24,7 +24,7 @@ _ALWAYS = ("s3", "ecr", "registry")
 
 
 def hosts(facts: Facts) -> dict[str, str]:
-    """The host names that a run talks to, by service, as boto3 makes them of region and settings."""
+    """The host names that a run talks to, by service, as the SDK makes them of region and settings."""
     loaded, nobody = facts.bootstrap, Keys(Secret("none"), Secret("none"))
     session = AwsSession(
         loaded.region, Credentials(source="none", fetch=lambda: nobody), facts.proxies, facts.variables
