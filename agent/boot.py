@@ -101,7 +101,7 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
                 "comparing the project with what runs", lambda: ahead.look(run, project, model, kept, fetched)
             )
             pull_images(run, project, model, log_in_again)
-        looked = looking.result()
+        looked = ahead.unless_they_changed(run, model, looking.result())
     else:
         pull_images(run, project, model, log_in_again)
     return Prepared(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.errors import AgentError
+from agent.host.engine_answers import Container
 from agent.run import Run
 from agent.stages.fetching import Fetched
 from agent.stages.project import Comparison, hold_against, label
@@ -34,6 +35,17 @@ def is_worth_it(run: Run, kept: State, staged: Staged | None, ready: Sequence[Re
     if not run.options.images_wanted or kept.current is None:
         return False
     return (staged is None or not staged.differs) and not host_files.differing(ready, run.host.paths.services)
+
+
+def unless_they_changed(run: Run, model: Model, made: Ahead | None) -> Ahead | None:
+    """What was compared, if the containers are as they were then: a pull may have waited for minutes."""
+    if made is None or _states(run.engine.containers(model.name)) != _states(made.seen.before):
+        return None
+    return made
+
+
+def _states(containers: Sequence[Container]) -> set[tuple[object, ...]]:
+    return {(item.id, item.state, item.health, item.restarts) for item in containers}
 
 
 def look(run: Run, project: Project, model: Model, kept: State, fetched: Fetched) -> Ahead | None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from agent.host.engine import Engine
+from agent.host.engine_answers import Container
 from agent.report.record import Recorder
 from agent.run import Options, Run
 from agent.stages import ahead
 from agent.stages.ahead import Ahead
 from agent.stages.project import Comparison
 from agent.steps import host_files
-from agent.steps.compose import Plan
+from agent.steps.compose import Model, Plan
 from agent.steps.stage import Staged
 from agent.steps.state import State
 from tests.unit import fakes
-from tests.unit.fakes import FakeClock, FakeCommands, FakeEngine
+from tests.unit.fakes import HEALTHY, FakeClock, FakeCommands, FakeEngine
 from tests.unit.runs import run_on
 from tests.unit.test_doctor_runs import KEPT
 from tests.unit.test_host_files import ready
@@ -66,6 +69,17 @@ def test_a_first_boot_and_a_run_that_pulls_nothing_have_nothing_to_look_ahead_of
     assert not ahead.is_worth_it(run, State(instance_id="local"), QUIET, [])
     for options in (Options(skip_images=True), Options(restart_only=True)):
         assert not ahead.is_worth_it(replace(run, options=options), KEPT, QUIET, [])
+
+
+@pytest.mark.parametrize("now", [replace(HEALTHY, state="exited"), replace(HEALTHY, id="c2"), None])
+def test_what_was_compared_is_forgotten_when_a_container_has_changed_meanwhile(run: Run, now: Container | None) -> None:
+    model = Model(name="api", services=(), warnings=())
+    made = Ahead(references={}, seen=Comparison(plan=Plan({}), fates=(), before=(HEALTHY,), health=()))
+    engine = cast("Engine", FakeEngine((HEALTHY,), () if now is None else (now,)))
+
+    assert ahead.unless_they_changed(replace(run, engine=engine), model, made) is made
+    assert ahead.unless_they_changed(replace(run, engine=engine), model, made) is None
+    assert ahead.unless_they_changed(run, model, None) is None
 
 
 def test_it_holds_until_an_image_is_another_one() -> None:
