@@ -125,8 +125,8 @@ class Attempts:
 
 def _failure_of(error: Exception) -> Failure | None:
     """What to think of a call that had no answer; None when another attempt would end as this one."""
-    from botocore.exceptions import ConnectionError as NotConnected  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+    from botocore.exceptions import ConnectionError as NotConnected
+    from botocore.exceptions import HTTPClientError
 
     return Failure.BROKEN if isinstance(error, NotConnected | HTTPClientError) and not is_final(error) else None
 
@@ -188,7 +188,7 @@ def _end_of_redirects(response: tuple[Any, Any] | None, **_: object) -> None:
     It asks when an answer of S3 sends it elsewhere and does not say where; the agent never makes this call.
     """
     if response is not None and response[0].status_code in _REDIRECTS:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+        from botocore.exceptions import ClientError
 
         raise ClientError(response[1], "HeadBucket")
 
@@ -210,7 +210,7 @@ def _cut_off(response: tuple[Any, Any] | None, attempts: int, **_: object) -> fl
     except ValueError:
         if attempts < CUT_OFF_ATTEMPTS:
             return 0.2 * attempts
-        from botocore.exceptions import ResponseStreamingError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+        from botocore.exceptions import ResponseStreamingError
 
         raise ResponseStreamingError(error="the answer is cut off: it is no whole JSON document") from None
     return None

@@ -68,7 +68,7 @@ class AutoScaling:
         return self._tell("CompleteLifecycleAction", group, hook, LifecycleActionResult=result)
 
     def _tell(self, action: str, group: str, hook: str, **more: str) -> bool:
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+        from botocore.exceptions import ClientError
 
         meta = self._client.meta
         resource = (

@@ -55,7 +55,7 @@ def _web_identity(variables: Mapping[str, str], region: str, proxies: Proxies) -
     session = AwsSession(region, nobody, proxies, variables)
 
     def load() -> object:
-        from botocore.credentials import AssumeRoleWithWebIdentityProvider  # noqa: PLC0415 - 0.15 s that a run with keys of its own need not pay
+        from botocore.credentials import AssumeRoleWithWebIdentityProvider
 
         core: Any = AssumeRoleWithWebIdentityProvider
         # Not from the environment, which botocore reads by itself: the bootstrap file's variables count too.
@@ -78,7 +78,7 @@ def _container(variables: Mapping[str, str]) -> Credentials:
     doing = f"asking the endpoint of {name} for the container's credentials"
 
     def load() -> object:
-        from botocore.credentials import ContainerProvider  # noqa: PLC0415 - 0.15 s that a run with keys of its own need not pay
+        from botocore.credentials import ContainerProvider
 
         core: Any = ContainerProvider
         return core(environ=variables).load()
@@ -88,7 +88,7 @@ def _container(variables: Mapping[str, str]) -> Credentials:
 
 def _keys(load: Callable[[], Any], doing: str, action: str, resource: str) -> Keys:
     """What a provider of botocore comes to now; whatever stands in its way is an `AgentError` with its next step."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a run that ends before AWS need not load the SDK
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         loaded = load()

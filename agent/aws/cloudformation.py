@@ -12,7 +12,7 @@ _NOT_WAITING = "ValidationError"
 
 def signal(client: Any, stack: str, resource: str, unique: str, status: str) -> str:  # noqa: ANN401 - the SDK's
     """Tell the stack SUCCESS or FAILURE of its resource; empty when it was taken, else why AWS takes none now."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a client exists
+    from botocore.exceptions import ClientError
 
     meta = client.meta
     arn = (

@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path
+from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path  # noqa: TID253 - its class is made of botocore's; `agent.aws.session` loads this module with the first client
 
 from agent.host import proxy_url
 from agent.host.proxy import Proxies

@@ -62,7 +62,7 @@ _PRINCIPAL = re.compile(r"(arn:[a-z-]+:(?:sts|iam)::\d*:[^\s\",]+)")
 @contextmanager
 def calling(doing: str, action: str, resource: str) -> Iterator[None]:
     """Around calls of the SDK: what botocore raises leaves the block as an `AgentError` (`translate`)."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded already when a call is made
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
@@ -92,7 +92,7 @@ def is_passing(code: str) -> bool:
 
 def translate(error: BotoCoreError | ClientError, doing: str, action: str, resource: str) -> AgentError:
     """The error to raise instead; `action` (`ssm:GetParametersByPath`) and `resource` (an ARN) are what was asked."""
-    from botocore.exceptions import ClientError as Refusal  # noqa: PLC0415 - loaded already when a call is made
+    from botocore.exceptions import ClientError as Refusal
 
     if not isinstance(error, Refusal):
         return unanswered.translate(error, doing)

@@ -143,7 +143,7 @@ class ConfigBucket:
             raise _BrokenBodyError(AwsError(doing, f"the connection broke: {error}", "run it again")) from error
 
     def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[bytes]:
-        from botocore.exceptions import BotoCoreError, FlexibleChecksumError  # noqa: PLC0415 - a client exists by now
+        from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
         top = "/".join(item.key.split("/")[:2])
@@ -167,7 +167,7 @@ class ConfigBucket:
 
 @contextmanager
 def _noticing_a_move(doing: str) -> Iterator[None]:
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - a client exists by now
+    from botocore.exceptions import ClientError
 
     try:
         yield

@@ -77,7 +77,7 @@ class Secrets:
 
     def one(self, asked: str) -> Answer:
         """The secret with this name or ARN."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a client exists
+        from botocore.exceptions import ClientError
 
         doing, resource = f"reading secret {asked}", self._resource(asked)
         with calling(doing, _GET, resource):

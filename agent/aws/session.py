@@ -160,7 +160,7 @@ class AwsSession:
             return self._clients[service, region]
 
     def _make(self, service: str, region: str, more: object = None) -> object:
-        from botocore.config import Config  # noqa: PLC0415 - 0.15 s that a run which ends before AWS need not pay
+        from botocore.config import Config
 
         from agent.aws.connections import Connections  # noqa: PLC0415 - it loads botocore
 
@@ -199,7 +199,7 @@ class AwsSession:
 
     def _renew(self) -> bool:
         """Have the next request signed with new keys, where keys can be had again; AWS said that these expired."""
-        import botocore.credentials  # noqa: PLC0415 - as botocore.session below
+        import botocore.credentials
 
         held: Any = self._boto().get_credentials()
         if not isinstance(held, botocore.credentials.RefreshableCredentials):
@@ -212,8 +212,8 @@ class AwsSession:
 
     def _boto(self) -> Session:
         if self._session is None:
-            import botocore.configprovider  # noqa: PLC0415 - a run that ends before AWS does not pay for it
-            import botocore.session  # noqa: PLC0415 - a run that ends before AWS does not pay for it
+            import botocore.configprovider
+            import botocore.session
 
             core: Any = botocore.session.Session()
             # The agent's own environment is an operator's shell: a profile in it must not change what the host is.
@@ -227,7 +227,7 @@ class AwsSession:
 
 
 def _sdk_credentials(credentials: Credentials) -> object:
-    import botocore.credentials  # noqa: PLC0415 - loaded already by whoever makes a client
+    import botocore.credentials
 
     def fetch() -> dict[str, str | None]:
         keys = credentials.fetch()

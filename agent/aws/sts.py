@@ -15,7 +15,7 @@ def caller(client: STSClient) -> str | None:
 
     Raises `AccessDenied` for credentials that AWS does not know.
     """
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded already when a client exists
+    from botocore.exceptions import ClientError
 
     action = "sts:GetCallerIdentity"
     with calling("asking STS whose credentials these are", action, "*"):

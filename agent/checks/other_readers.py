@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 def read_otherwise(data: bytes, values: Mapping[str, str]) -> list[str]:
     """The names in `values` (as bash reads `data`) that python-dotenv gives another value, or none."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - 26 ms that only `check --bootstrap` needs
+    from dotenv import dotenv_values
 
     # It tells of lines that it cannot read in a log of its own; here such a line is a name that it does not give.
     logging.getLogger("dotenv.main").addFilter(lambda _: False)

@@ -74,14 +74,14 @@ def conclude(
         see_through=stops.hold,
     )
     # Libraries warn about themselves on standard error: between JSON lines, or on a drawn terminal, that breaks both.
-    logging.captureWarnings(True)  # noqa: FBT003 - it has no other way to be called
+    logging.captureWarnings(capture=True)
     stops.watch()
     try:
         ending = _verdict(run, work)
     finally:
         # From here on the end may not be cut short: a token would stay, or the status would say "running".
         stops.ignore()
-        logging.captureWarnings(False)  # noqa: FBT003 - it has no other way to be called
+        logging.captureWarnings(capture=False)
         children.end_all()
     if teller is not None:
         ending = teller.tell(run, ending)

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     if arguments.iam_policy:
         return _iam_policy(arguments, surroundings, facts)
     # What libraries warn about themselves is no finding.
-    logging.captureWarnings(True)  # noqa: FBT003 - it has no other way to be called
+    logging.captureWarnings(capture=True)
     try:
         lines = examine(facts, deadline)
     finally:

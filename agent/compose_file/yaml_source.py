@@ -69,7 +69,7 @@ def read(data: bytes, name: str, path: Path = Path()) -> Source:
 
 
 def _parsed(path: Path, name: str, text: str) -> Source:
-    import yaml  # noqa: PLC0415 - not needed by commands that only report
+    import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:

@@ -57,7 +57,7 @@ class Engine:
         return sorted((item for item in inspected if item is not None), key=lambda item: item.name)
 
     def _inspect(self, identity: str) -> Container | None:
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         try:
             return container_of(self._client().inspect_container(identity))
@@ -90,14 +90,14 @@ class Engine:
 
     def remove_container(self, container: Container) -> None:
         """End a container and remove it; its volumes stay."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         with self._asking(f"removing the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
             self._client().remove_container(container.id, force=True)
 
     def remove_all_containers(self) -> list[str]:
         """End and remove every container on this host, with its anonymous volumes; returns their names."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         with self._asking("removing the containers"):
             found = self._client().containers(all=True)
@@ -108,7 +108,7 @@ class Engine:
 
     def remove_networks(self, project: str, but: Collection[str]) -> list[str]:
         """Remove the project's networks that are not in `but` and that no container uses; returns their names."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         gone = []
         with self._asking(f"removing networks of project {project}"):
@@ -143,7 +143,7 @@ class Engine:
 
     def image(self, reference: str) -> Image | None:
         """The image with this name or id, None when the host does not have it."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         with self._asking(f"looking for the image {reference}"):
             try:
@@ -158,7 +158,7 @@ class Engine:
 
     def image_environment(self, identity: str) -> frozenset[str]:
         """The names of the variables that an image gives to its containers; none when the host does not have it."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         with self._asking(f"looking at the image {identity}"):
             try:
@@ -169,7 +169,7 @@ class Engine:
 
     def remove_image(self, reference: str) -> bool:
         """Remove a tag or an image; false when something still uses it."""
-        import docker.errors  # noqa: PLC0415 - see _client
+        import docker.errors
 
         with self._asking(f"removing the image {reference}"):
             try:
@@ -187,7 +187,7 @@ class Engine:
         return self._api
 
     def _connect(self) -> Any:  # noqa: ANN401 - see _client
-        import docker  # noqa: PLC0415 - 0.1 s that `--help` and `status` need not pay
+        import docker
 
         # "auto": engines from 29 on refuse old versions, those before 24 do not know new ones.
         return docker.APIClient(base_url=self.address, version="auto", timeout=int(ANSWER_SECONDS))
@@ -199,8 +199,8 @@ class Engine:
 
     @contextlib.contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        import docker.errors  # noqa: PLC0415 - see _client
-        import requests.exceptions  # noqa: PLC0415 - see _client
+        import docker.errors
+        import requests.exceptions
 
         try:
             yield

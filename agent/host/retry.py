@@ -28,7 +28,7 @@ def until(
         return work()
     except on as error:
         failed = error
-    import tenacity  # noqa: PLC0415 - 28 ms of CPU that a run without a retry need not pay
+    import tenacity
 
     def told(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

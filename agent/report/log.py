@@ -20,7 +20,7 @@ class JsonLog:
     """A sink that writes events as JSON lines; known secrets are taken out of every string."""
 
     def __init__(self, stream: TextIO, clock: Clock, redactor: Redactor, level: str) -> None:
-        import structlog  # noqa: PLC0415 - 57 ms that `--help`, `status` and a terminal run need not pay
+        import structlog
 
         def stamp(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
             return {"time": clock.now().isoformat(timespec="milliseconds"), **event}

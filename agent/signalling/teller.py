@@ -98,8 +98,8 @@ class Teller(LastWord):
 
     def _send(self, found: Listeners, budget: Deadline, *, good: bool) -> str:
         # The calls know the run's deadline; a call that hangs does not know of this one.
-        work = lambda: found.tell(self._host, budget, good=good)  # noqa: E731 - shorter than a function
-        return within(budget, "telling who waits for this instance", work) or "all have been told before"
+        said = within(budget, "telling who waits for this instance", lambda: found.tell(self._host, budget, good=good))
+        return said or "all have been told before"
 
     def _keep_waiting(self, found: Listeners, budget: Deadline) -> str:
         """One more heartbeat: its hook has its whole time until the next attempt's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
@@ -34,7 +36,11 @@ def _run(run: Run, opened: Project, moment: Moment, staged: Staged | None) -> No
                 opened,
                 run.host.commands,
                 run.deadline,
-                tell=lambda line, name=hook.name: record.say("debug", "hook.said", f"{name}: {line}"),  # type: ignore[misc]  # mypy has no type for a lambda's default
+                tell=functools.partial(_tell_said, hook.name),
                 clean=run.redactor.clean,
             )
         step.detail = f"{amount(len(found.hooks), 'hook')}: {', '.join(hook.name for hook in found.hooks)}"
+
+
+def _tell_said(name: str, line: str) -> None:
+    record.say("debug", "hook.said", f"{name}: {line}")

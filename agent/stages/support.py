@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -104,15 +105,15 @@ def collect(run: Run, role: str, found: Sequence[Container], why_none: str) -> I
     yield _file("daemon.json", paths.daemon_json)
     for name in ("result", "status"):
         member = f"cloud-init-{name}.json"
-        yield _told(member, lambda name=name: _cloud_init(paths.at(f"/run/cloud-init/{name}.json")))  # type: ignore[misc]  # mypy has no type for a lambda's default
+        yield _told(member, functools.partial(_cloud_init, paths.at(f"/run/cloud-init/{name}.json")))
     for name in (*FILE_NAMES, *OVERRIDE_NAMES, "vars.yaml", ".ecr-tag") if role else ():
         if os.path.lexists(paths.role(role) / name):
             yield _file(f"role/{name.lstrip('.')}", paths.role(role) / name)
     yield Member("containers.json", _containers(found) if found or not why_none else f"not known: {why_none}\n")
     for item in found:
-        yield _told(f"logs/{item.name}.txt", lambda item=item: _log(run, item))  # type: ignore[misc]  # mypy has no type for a lambda's default
+        yield _told(f"logs/{item.name}.txt", functools.partial(_log, run, item))
     for name, argv in _COMMANDS.items():
-        yield _told(name, lambda argv=argv: _said(run, argv))  # type: ignore[misc]  # mypy has no type for a lambda's default
+        yield _told(name, functools.partial(_said, run, argv))
 
 
 def _told(name: str, work: Callable[[], str]) -> Member:

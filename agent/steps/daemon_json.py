@@ -10,10 +10,12 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.errors import HostError
 from agent.host import files, json_input
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Config:
     twice: tuple[str, ...] = ()
     indent: str = "  "
 
-    def of_kind(self, name: str, kind: type) -> Any:  # noqa: ANN401 - the caller names the kind
+    def of_kind(self, name: str, kind: type[T]) -> T | None:
         """The value, None when there is none (null counts as none, for the engine too)."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, kind):

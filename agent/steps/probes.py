@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from agent.errors import AgentError, DeployFailed
@@ -32,7 +33,7 @@ def run(probes: Sequence[Probe], around: Around, deadline: Deadline, tell: Calla
     try:
         with SideBySide(patience) as jobs:
             for probe in probes:
-                jobs.start(f"checking {probe.check.name}", lambda probe=probe: work(probe))  # type: ignore[misc]  # mypy has no type for a lambda's default
+                jobs.start(f"checking {probe.check.name}", functools.partial(work, probe))
     except AgentError:
         # No attempt raises: these are the ones that were left behind.
         for name in sorted(waiting):

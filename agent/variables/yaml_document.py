@@ -74,7 +74,7 @@ class Document:
 
     def compose(self, data: bytes) -> Node | None:
         """The document's root, None for an empty file. Raises `ManifestError` for what is no (bounded) YAML."""
-        import yaml  # noqa: PLC0415 - not needed by commands that only report
+        import yaml
 
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         root: Node | None = None
@@ -99,7 +99,7 @@ class Document:
         return root
 
     def _check_bounds(self, events: Iterator[object]) -> None:
-        import yaml  # noqa: PLC0415 - see compose
+        import yaml
 
         level = documents = 0
         for count, event in enumerate(events):
