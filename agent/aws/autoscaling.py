@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from agent.aws.failures import calling, code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
 
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 # What AWS takes for a hook that does not say.
@@ -33,7 +38,7 @@ class Hook:
 class AutoScaling:
     """Asks and tells Auto Scaling with its client, about one instance."""
 
-    def __init__(self, client: Any, instance_id: str) -> None:  # noqa: ANN401 - its stubs are not worth a dependency for four calls
+    def __init__(self, client: AutoScalingClient, instance_id: str) -> None:
         self._client = client
         self._instance_id = instance_id
 
@@ -61,27 +66,37 @@ class AutoScaling:
 
     def heartbeat(self, group: str, hook: str) -> bool:
         """Start the hook's time anew; False when it does not wait for this instance."""
-        return self._tell("RecordLifecycleActionHeartbeat", group, hook)
+        beat = functools.partial(
+            self._client.record_lifecycle_action_heartbeat,
+            AutoScalingGroupName=group,
+            LifecycleHookName=hook,
+            InstanceId=self._instance_id,
+        )
+        doing = f"telling the lifecycle hook {hook} of {group} a heartbeat"
+        return self._tell(beat, doing, "autoscaling:RecordLifecycleActionHeartbeat", group)
 
     def complete(self, group: str, hook: str, result: str) -> bool:
         """Answer the hook with CONTINUE or ABANDON; False when it does not wait for this instance."""
-        return self._tell("CompleteLifecycleAction", group, hook, LifecycleActionResult=result)
+        answer = functools.partial(
+            self._client.complete_lifecycle_action,
+            AutoScalingGroupName=group,
+            LifecycleHookName=hook,
+            InstanceId=self._instance_id,
+            LifecycleActionResult=result,
+        )
+        doing = f"telling the lifecycle hook {hook} of {group} {result}"
+        return self._tell(answer, doing, "autoscaling:CompleteLifecycleAction", group)
 
-    def _tell(self, action: str, group: str, hook: str, **more: str) -> bool:
+    def _tell(self, call: Callable[[], object], doing: str, action: str, group: str) -> bool:
         from botocore.exceptions import ClientError
 
         meta = self._client.meta
         resource = (
             f"arn:{meta.partition}:autoscaling:{meta.region_name}:*:autoScalingGroup:*:autoScalingGroupName/{group}"
         )
-        said = more.get("LifecycleActionResult", "a heartbeat")
-        call = {
-            "CompleteLifecycleAction": self._client.complete_lifecycle_action,
-            "RecordLifecycleActionHeartbeat": self._client.record_lifecycle_action_heartbeat,
-        }[action]
-        with calling(f"telling the lifecycle hook {hook} of {group} {said}", f"autoscaling:{action}", resource):
+        with calling(doing, action, resource):
             try:
-                call(AutoScalingGroupName=group, LifecycleHookName=hook, InstanceId=self._instance_id, **more)
+                call()
             except ClientError as error:
                 if code_of(error) == _NOT_OPEN:
                     return False

@@ -17,7 +17,7 @@ from agent.errors import AgentError, AwsError, BootstrapError
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 
-TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - a variable's name, no secret
+TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable, whose value is the path of a file
 ROLE_ARN = "AWS_ROLE_ARN"
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -93,7 +93,7 @@ def _keys(load: Callable[[], Any], doing: str, action: str, resource: str) -> Ke
     try:
         loaded = load()
         frozen = loaded.get_frozen_credentials()
-        expires = loaded._expiry_time  # noqa: SLF001 - botocore tells the time nowhere else
+        expires = loaded._expiry_time  # noqa: SLF001 - botocore's credentials have no public name for when they expire
     except ClientError as error:
         raise failures.translate(error, doing, action, resource) from error
     except BotoCoreError as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from agent.aws.failures import calling, code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+Status = Literal["SUCCESS", "FAILURE"]
 
 # The code for a stack or resource that is not there, or that does not wait; only its words tell them apart.
 _NOT_WAITING = "ValidationError"
 
 
-def signal(client: Any, stack: str, resource: str, unique: str, status: str) -> str:  # noqa: ANN401 - the SDK's
+def signal(client: CloudFormationClient, stack: str, resource: str, unique: str, status: Status) -> str:
     """Tell the stack SUCCESS or FAILURE of its resource; empty when it was taken, else why AWS takes none now."""
     from botocore.exceptions import ClientError
 

@@ -25,6 +25,8 @@ from agent.secret import Secret
 
 if TYPE_CHECKING:
     from botocore.session import Session
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -140,13 +142,13 @@ class AwsSession:
         with self._lock:
             return self._make("sts", self._region, config)
 
-    def autoscaling(self) -> Any:  # noqa: ANN401 - its stubs are not worth a dependency for four calls
+    def autoscaling(self) -> AutoScalingClient:
         """The client of EC2 Auto Scaling."""
-        return self._client("autoscaling", self._region)
+        return cast("AutoScalingClient", self._client("autoscaling", self._region))
 
-    def cloudformation(self) -> Any:  # noqa: ANN401 - its stubs are not worth a dependency for one call
+    def cloudformation(self) -> CloudFormationClient:
         """The client of CloudFormation."""
-        return self._client("cloudformation", self._region)
+        return cast("CloudFormationClient", self._client("cloudformation", self._region))
 
     def sts(self) -> STSClient:
         """The client of the Security Token Service in the region, not of the global one."""
@@ -207,7 +209,7 @@ class AwsSession:
         with self._renewing:
             if time.monotonic() - self._renewed > _RENEWED_SECONDS:
                 self._renewed = time.monotonic()
-                held._expiry_time = dt.datetime.now(dt.UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no call for it
+                held._expiry_time = dt.datetime.now(dt.UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - botocore has no public way to say that its keys are no longer good
         return True
 
     def _boto(self) -> Session:

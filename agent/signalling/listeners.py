@@ -92,7 +92,7 @@ class Listeners:
             except AgentError as error:
                 errors.append(error)
         if self.stack_waits and not note.cfn:
-            status = "SUCCESS" if good else "FAILURE"
+            status: cloudformation.Status = "SUCCESS" if good else "FAILURE"
             try:
                 said.append(self._signal(host, status))
                 note = replace(note, cfn=status)
@@ -103,7 +103,7 @@ class Listeners:
             raise combine(errors)
         return "; ".join(said)
 
-    def _signal(self, host: Host, status: str) -> str:
+    def _signal(self, host: Host, status: cloudformation.Status) -> str:
         stack, resource = self.settings.stack, self.settings.resource
         refused = cloudformation.signal(self.session.cloudformation(), stack, resource, self.instance_id, status)
         if status == "SUCCESS":
