@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, ComposeFileError, DeployFailed, HostError, Interrupted
 from agent.report.record import Ending
 from agent.restore import restore, take_back_files

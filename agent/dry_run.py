@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from agent.dataclass import dataclass
 from agent.run import Run
 from agent.stages.fetching import Fetched, fetch, fetch_release, look_at_live
 from agent.stages.foresight import Foreseen, foresee

@@ -6,8 +6,9 @@ Contract section 6.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.dataclass import dataclass
 from agent.errors import UsageError
 from agent.steps import bootstrap_change
 from agent.steps.bootstrap import Bootstrap

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.aws.failures import calling, code_of
+from agent.dataclass import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient

@@ -15,11 +15,11 @@ import ssl
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http.client import HTTPS_PORT, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 
 from agent.aws.sigv4 import SigningKeys, quoted, signed
+from agent.dataclass import dataclass
 from agent.host.proxy import Proxies
 from agent.report import record
 from agent.report.spans import Doing

@@ -7,10 +7,10 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-ca
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 
 from agent.aws.imds import Imds
 from agent.aws.imds_role import parsed
+from agent.dataclass import dataclass
 from agent.host.clock import Deadline
 
 _TAGS = "meta-data/tags/instance"

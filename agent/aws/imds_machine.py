@@ -6,9 +6,9 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instanc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.host.paths import Paths
 
 _VENDOR = "Amazon EC2"

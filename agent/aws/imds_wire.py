@@ -16,9 +16,9 @@ import socket
 import time
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from agent.dataclass import dataclass
 from agent.errors import BootstrapError
 
 if TYPE_CHECKING:

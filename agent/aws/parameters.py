@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.aws.failures import calling
+from agent.dataclass import dataclass
 from agent.secret import Secret
 
 if TYPE_CHECKING:

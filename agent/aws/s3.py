@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +12,7 @@ from agent.aws.attempts import until_read
 from agent.aws.behind import behind
 from agent.aws.content import Checks, given, is_plain
 from agent.aws.failures import calling, code_of, translate
+from agent.dataclass import dataclass
 from agent.errors import AgentError, AwsError, BundleError
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.aws.failures import calling, code_of, from_code, is_denied, is_passing, translate
+from agent.dataclass import dataclass
 from agent.errors import AccessDenied
 from agent.secret import Secret
 

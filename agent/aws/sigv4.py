@@ -11,9 +11,10 @@ import hashlib
 import hmac
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from agent.dataclass import dataclass
 from agent.secret import Secret
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()

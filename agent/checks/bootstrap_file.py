@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from agent.checks import other_readers, positions
 from agent.compose_file import Finding, Place
 from agent.compose_file.finding import error, warning
+from agent.dataclass import dataclass
 from agent.errors import BootstrapError
 from agent.shell import file as shell_file
 from agent.shell.file import ShellFile

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from agent.checks.secrets import lines_of_secrets, scan
 from agent.compose_file import Finding, Place
 from agent.compose_file.finding import warning
+from agent.dataclass import dataclass
 from agent.errors import HostError
 
 MOST_FILES = 2000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from agent.checks.bootstrap_file import BootstrapFile
 from agent.checks.secrets import looks_plain
 from agent.compose_file import Finding, Place
 from agent.compose_file.finding import error, warning
+from agent.dataclass import dataclass
 from agent.errors import HostError, ManifestError, UnresolvedError
 from agent.steps.bootstrap import DOCUMENTED
 from agent.steps.check import Check

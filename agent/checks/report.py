@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from agent.compose_file import Finding
+from agent.dataclass import dataclass
 from agent.errors import PRECEDENCE
 from agent.report.words import amount
 

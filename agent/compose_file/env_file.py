@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.compose_file import interpolation
 from agent.compose_file.files import Files
 from agent.compose_file.interpolation import Reference
+from agent.dataclass import dataclass
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:([=:])(.*))?")
 _MOST_BYTES = 1 << 20

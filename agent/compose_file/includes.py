@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from agent.compose_file import interpolation, yaml_source
 from agent.compose_file.finding import Place
 from agent.compose_file.interpolation import Literal
 from agent.compose_file.yaml_source import Source
+from agent.dataclass import dataclass
 
 if TYPE_CHECKING:
     from yaml import Node

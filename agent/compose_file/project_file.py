@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from agent.compose_file.finding import Finding, Place, error
 from agent.compose_file.service import Service
 from agent.compose_file.uses import Use
 from agent.compose_file.yaml_source import Source
+from agent.dataclass import dataclass
 
 if TYPE_CHECKING:
     from yaml import Node

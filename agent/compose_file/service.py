@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from agent.compose_file.files import Files
 from agent.compose_file.finding import Place
 from agent.compose_file.interpolation import Reference
 from agent.compose_file.yaml_source import Source
+from agent.dataclass import dataclass
 
 if TYPE_CHECKING:
     from yaml import Node

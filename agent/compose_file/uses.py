@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.compose_file import interpolation, yaml_source
 from agent.compose_file.finding import Finding, Place, error
 from agent.compose_file.interpolation import Malformed, Reference
 from agent.compose_file.yaml_source import Source
+from agent.dataclass import dataclass
 
 if TYPE_CHECKING:
     from yaml import Node

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.compose_file.files import Files
 from agent.compose_file.finding import Finding, Place, error
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.variables.yaml_document import MOST_EVENTS, MOST_LEVELS, Entry
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.dataclass import dataclass
 from agent.doctor.line import Line, fail, skip
 from agent.errors import AgentError, DeadlineExceeded, HostError
 from agent.host.clock import Deadline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from agent.aws.parameters import Parameter
 from agent.aws.s3 import ConfigBucket
 from agent.aws.session import AwsSession
 from agent.compose_file import ComposeFile
+from agent.dataclass import dataclass
 from agent.host.engine import Engine
 from agent.host.engine_answers import Container
 from agent.host.host import Host

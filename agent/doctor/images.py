@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 from agent.compose_file import ComposeFile, Service, interpolation
 from agent.compose_file.filling import UNKNOWN, Values, fill
 from agent.compose_file.interpolation import Reference
+from agent.dataclass import dataclass
 from agent.variables.manifest import Manifest
 
 _EVERY_PROFILE = "*"

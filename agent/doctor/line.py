@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError
 
 State = Literal["ok", "warn", "fail", "skip"]

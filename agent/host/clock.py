@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
+from agent.dataclass import dataclass
 from agent.errors import DeadlineExceeded
 
 

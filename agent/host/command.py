@@ -6,10 +6,11 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
+from agent.dataclass import dataclass
 from agent.errors import HostError, Interrupted
 from agent.host.child import Child, Listener
 from agent.host.clock import Deadline

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.dataclass import dataclass
 from agent.host.clock import Clock
 from agent.host.command import Commands
 from agent.host.paths import Paths

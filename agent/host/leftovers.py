@@ -11,9 +11,10 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.host import files, json_input, processes
 from agent.host.clock import Clock

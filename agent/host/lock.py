@@ -7,9 +7,10 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import LockHeld
 from agent.host import files, json_input
 from agent.host.clock import Clock

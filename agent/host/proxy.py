@@ -12,8 +12,9 @@ import ipaddress
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.dataclass import dataclass
 from agent.host import proxy_url
 from agent.secret import Secret
 

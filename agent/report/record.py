@@ -6,9 +6,10 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, Interrupted
 from agent.host.clock import Clock
 from agent.report.spans import Doing, Kind, Spans

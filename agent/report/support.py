@@ -11,8 +11,9 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.dataclass import dataclass
 from agent.report.words import amount
 from agent.secret import REDACTED, Redactor, Secret
 

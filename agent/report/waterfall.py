@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.host import processes
 from agent.report.words import amount, duration

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from agent.dataclass import dataclass
 from agent.report.waterfall import Bar, Waterfall, tick_text, ticks
 from agent.report.words import duration
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import bisect
 import codecs
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agent.dataclass import dataclass
 from agent.shell.word import BLANKS, NAME, SkipLineError, UnclosedError, ValueReader
 
 # Bash refuses to set these, sets them by itself, or hands a child something else than what was assigned (tested

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
+from agent.dataclass import dataclass
 from agent.shell import escapes as shell_escapes
 from agent.shell.escapes import Report
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.aws import chain, cloudformation, imds_facts, imds_machine
 from agent.aws.autoscaling import AutoScaling, Hook, Member
 from agent.aws.imds import Imds
 from agent.aws.session import AwsSession
+from agent.dataclass import dataclass
 from agent.errors import AgentError, AwsError, combine
 from agent.host.clock import Deadline
 from agent.host.host import Host

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, HostError, UnreachableError
 from agent.host import files
 from agent.host.command import Command

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import ComposeFileError
 from agent.host import files
 from agent.host.engine_answers import Container

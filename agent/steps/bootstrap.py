@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import BootstrapError
 from agent.host import proxy
 from agent.secret import Secret

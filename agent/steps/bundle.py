@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from agent.aws.s3 import RemoteObject
+from agent.dataclass import dataclass
 from agent.errors import BundleError, BundleMissing
 from agent.steps import keys
 from agent.steps.caps import Caps

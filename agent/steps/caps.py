@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.aws.s3 import RemoteObject
+from agent.dataclass import dataclass
 from agent.errors import BundleError, HostError
 from agent.host import files
 from agent.report.words import amount, size

@@ -10,11 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.aws.imds_machine import first_line
+from agent.dataclass import dataclass
 from agent.host import json_input
 from agent.host.paths import Paths
 

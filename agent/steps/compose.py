@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, ComposeFileError, EngineError, HostError
 from agent.host import json_input
 from agent.host.clock import Deadline

@@ -8,10 +8,10 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.host import files, json_input
 

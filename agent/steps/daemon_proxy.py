@@ -15,9 +15,9 @@ import contextlib
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.host import files, proxy_url
 from agent.host.paths import Paths
 from agent.host.proxy import Proxies

@@ -9,9 +9,9 @@ import contextlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.host import files
 from agent.secret import Secret

@@ -6,10 +6,11 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, HostError
 from agent.host import files
 from agent.host.clock import Deadline

@@ -13,9 +13,10 @@ import os
 import pwd
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, HostError, UnresolvedError, combine
 from agent.host import files
 from agent.secret import Secret

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent.aws import chain, imds_facts, imds_machine, imds_role
 from agent.aws.imds import Imds
 from agent.aws.imds_machine import Machine, first_line
 from agent.aws.session import Credentials, Keys
+from agent.dataclass import dataclass
 from agent.errors import AgentError, BootstrapError
 from agent.host.clock import Deadline
 from agent.host.paths import Paths

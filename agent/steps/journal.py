@@ -11,9 +11,9 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.host import files
 from agent.steps.records import BundleFile, Journal, Original
 from agent.steps.state import State

@@ -10,10 +10,11 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, DeadlineExceeded, HostError
 from agent.host.clock import Deadline
 from agent.host.command import Command, Commands

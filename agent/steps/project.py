@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import ComposeFileError
 from agent.host.command import Command
 from agent.secret import Secret

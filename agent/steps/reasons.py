@@ -6,9 +6,9 @@ Compose itself only says that a hash differs. Values are compared in memory, and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from agent.dataclass import dataclass
 from agent.host import json_input
 from agent.host.engine_answers import Container
 from agent.steps import mounted

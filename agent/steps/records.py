@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
+from agent.dataclass import dataclass
 from agent.steps import fingerprints
 from agent.steps.fingerprints import Fingerprints
 

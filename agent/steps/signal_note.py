@@ -7,9 +7,10 @@ longer (`signalled.json`): a stack counts the signals of new instances, and ever
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.host import files, json_input
 from agent.host.paths import Paths
 

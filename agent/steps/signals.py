@@ -17,9 +17,9 @@ Nothing is told unless somebody asked for it (`SIGNAL_ASG`, `SIGNAL_CFN_STACK`):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.dataclass import dataclass
 from agent.steps.bootstrap_shape import faults_of_shape
 
 Verdict = Literal["success", "failure", "hold", "wait", "nothing"]

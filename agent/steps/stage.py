@@ -10,9 +10,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.host import files
 from agent.host.clock import Deadline
 from agent.host.paths import Paths

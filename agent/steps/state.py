@@ -7,10 +7,11 @@ seen half.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from agent.dataclass import dataclass
 from agent.errors import HostError, StateBroken
 from agent.host import files, json_input
 from agent.steps.fingerprints import Fingerprints

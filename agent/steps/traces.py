@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.dataclass import dataclass
 from agent.host import files, json_input
 from agent.host.paths import Paths
 from agent.steps.daemon_proxy import DROP_IN, ENVIRONMENT

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from agent.dataclass import dataclass
 from agent.errors import HostError
 from agent.host import files
 from agent.steps.journal import Edit, copy, folder, free_name

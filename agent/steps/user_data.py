@@ -12,12 +12,13 @@ import base64
 import binascii
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from agent.aws import imds_facts
 from agent.aws.imds import Imds
+from agent.dataclass import dataclass
 from agent.errors import BootstrapError
 from agent.host import json_input
 from agent.host.clock import Deadline

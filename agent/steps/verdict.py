@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.dataclass import dataclass
 from agent.host.engine_answers import Container
 from agent.steps.service import Service
 

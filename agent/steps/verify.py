@@ -8,9 +8,10 @@ more fails at once, not at the deadline. The bundle may set a window and a deadl
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError, DeployFailed
 from agent.host.clock import Clock, Deadline
 from agent.host.engine_answers import Container

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from agent.dataclass import dataclass
 from agent.steps.bootstrap import DOCUMENTED
 from agent.steps.check import Check
 from agent.steps.host_files import HostFile

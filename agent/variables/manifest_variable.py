@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
+from agent.dataclass import dataclass
 from agent.steps.names import ALLOWED_FROM_BOOTSTRAP, steers_the_host
 from agent.variables.template import Template
 from agent.variables.yaml_document import Document, Entry, is_null, place

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from agent.aws.parameters import Parameter
 from agent.aws.secrets import Answer
+from agent.dataclass import dataclass
 from agent.secret import Secret
 from agent.variables import json_text
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from agent.dataclass import dataclass
 from agent.errors import AccessDenied
 from agent.secret import Secret
 from agent.steps.bootstrap import Bootstrap

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from graphlib import CycleError, TopologicalSorter
+
+from agent.dataclass import dataclass
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOOKS_MEANT = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")

@@ -7,9 +7,10 @@ multiplied, tags never make objects. PyYAML is imported when a document is read,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from agent.dataclass import dataclass
 from agent.errors import ManifestError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ def _step_parameters(function: ast.FunctionDef) -> Iterator[tuple[int, list[ast.
     """Place and default of each parameter that the function hands on as the name of a step."""
     inner = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _name(node) == "step" and node.args]
     used = {call.args[0].id for call in inner if isinstance(call.args[0], ast.Name)}
-    parameters = function.args.args
+    parameters = [*function.args.posonlyargs, *function.args.args]
     defaults: list[ast.expr | None] = [None] * (len(parameters) - len(function.args.defaults))
     for place, (parameter, default) in enumerate(zip(parameters, [*defaults, *function.args.defaults], strict=True)):
         if parameter.arg in used and function.name != "step":
