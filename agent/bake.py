@@ -6,17 +6,19 @@ The bundle itself is not left behind: a boot reads it again in any case, and com
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.dataclass import dataclass
 from agent.errors import BundleError
 from agent.host.side_by_side import SideBySide
 from agent.run import Run
 from agent.secret import Secret
 from agent.stages.bundle import find_bundle, stage_bundle
 from agent.stages.engine import reach_engine
-from agent.stages.host import identify, locked, log_in, write_docker_config
-from agent.stages.images import pull_images
+from agent.stages.host import identify, locked
+from agent.stages.images import pull_images, to_pull
 from agent.stages.project import project_in, read_model
+from agent.stages.registry import log_in, write_docker_config
 from agent.stages.release import clean_up
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.compose import Model
@@ -65,7 +67,7 @@ def bake(run: Run, loaded: Bootstrap, given: Mapping[str, str]) -> Baked:
             def log_in_again() -> None:
                 write_docker_config(run, log_in(run, loaded, cloud))
 
-            pull_images(run, opened, model, log_in_again)
+            pull_images(run, opened, model, to_pull(run, model, None), log_in_again)
             return Baked(
                 bundle=f"{listing.slug}/{listing.ref}/{listing.role}",
                 images=tuple(_at_hand(run, name) for name in model.images),

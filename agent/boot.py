@@ -16,16 +16,15 @@ from agent.stages.host import (
     identify,
     load_bootstrap,
     locked,
-    log_in,
     recall,
     warn_of_former_role,
     write_bootstrap,
-    write_docker_config,
 )
 from agent.stages.host_files import expect_mounts, keep_declared, plan_files
-from agent.stages.images import pull_images, put_back_images
+from agent.stages.images import pull_images, put_back_images, to_pull
 from agent.stages.probes import expect_possible
 from agent.stages.project import expect_one_project, open_project, read_model, rehearse
+from agent.stages.registry import log_in, reach_registry, write_docker_config
 from agent.stages.release import attempt_of, clean_up
 from agent.stages.values import resolve_values
 from agent.steps.state import State
@@ -67,7 +66,7 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     bootstrap = target.bootstrap
     warn_of_former_role(run, bootstrap, kept)
     with SideBySide(run.deadline) as jobs:
-        login = jobs.start("logging in to the registry", lambda: log_in(run, bootstrap, cloud))
+        registry = jobs.start("logging in to the registry", lambda: reach_registry(run, bootstrap, cloud, kept))
         engine = jobs.start("reaching the Docker engine", lambda: reach_engine(run))
         if target.back_to is not None:
             fetched = fetch_release(run, bootstrap, cloud, kept, target.back_to)
@@ -81,7 +80,8 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     values = resolve_values(run, bootstrap, cloud, kept=kept, parsed=fetched.manifest, found=fetched.found)
     brought = kept.applied if fetched.staged is None else fetched.staged.files
     ready = plan_files(run, bootstrap.role, fetched.manifest, values.resolution, brought)
-    write_docker_config(run, login.result())
+    access = registry.result()
+    write_docker_config(run, access.login)
     project = open_project(run, bootstrap, values.resolution, fetched.staged)
     model = read_model(run, project)
     expect_one_project(run, bootstrap, kept, model)
@@ -94,16 +94,16 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     looked = None
     if target.back_to is not None:
         put_back_images(run, project, target.back_to, log_in_again)
-        pull_images(without_images(run), project, model, log_in_again)
-    elif ahead.is_worth_it(run, kept, fetched.staged, ready):
+        pull_images(without_images(run), project, model, {}, log_in_again)
+    elif (wanted := to_pull(run, model, access.tags)) and ahead.is_worth_it(run, kept, fetched.staged, ready):
         with SideBySide(run.deadline) as jobs:
             looking = jobs.start(
                 "comparing the project with what runs", lambda: ahead.look(run, project, model, kept, fetched)
             )
-            pull_images(run, project, model, log_in_again)
+            pull_images(run, project, model, wanted, log_in_again)
         looked = ahead.unless_they_changed(run, model, looking.result())
     else:
-        pull_images(run, project, model, log_in_again)
+        pull_images(run, project, model, wanted, log_in_again)
     return Prepared(
         bootstrap=bootstrap,
         changes=target.changes,

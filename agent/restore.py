@@ -11,10 +11,11 @@ from agent.run import Options, Run, without_images
 from agent.stages.bundle import read_live_manifest, take_back
 from agent.stages.health import leave_alone, start
 from agent.stages.hooks import run_post_up, run_pre_up
-from agent.stages.host import Cloud, log_in, write_docker_config
+from agent.stages.host import Cloud
 from agent.stages.host_files import expect_mounts, plan_files, write_files
 from agent.stages.images import put_back_images
 from agent.stages.project import compare, label, open_project, read_model
+from agent.stages.registry import log_in, write_docker_config
 from agent.stages.release import close_transaction, remove_strangers, service_lines
 from agent.stages.values import Values, look_up, settle
 from agent.steps import fingerprints, state

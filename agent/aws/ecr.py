@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.aws.failures import calling
+from agent.dataclass import dataclass
 from agent.errors import RegistryError
 from agent.secret import Secret
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
 
 _NAME = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.(amazonaws\.com(\.cn)?|on\.aws)")
+
+# As the engine asks for what a tag names: an index of platforms, or one image, by Docker's or OCI's names.
+MANIFESTS = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        "docker.distribution.manifest.v2",
+        "docker.distribution.manifest.list.v2",
+        "oci.image.manifest.v1",
+        "oci.image.index.v1",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,12 @@ class Login:
     registry: str
     user: str
     password: Secret
+
+    @property
+    def authorization(self) -> str:
+        """The header with which its registry is asked: ECR takes the pair as it is, without another token."""
+        pair = f"{self.user}:{self.password.reveal()}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def region_of(registry: str) -> str | None:

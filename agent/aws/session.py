@@ -13,17 +13,20 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.aws.attempts import Attempts
 from agent.aws.retrying import Retrying
 from agent.aws.trust import authorities
+from agent.dataclass import dataclass
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 
 if TYPE_CHECKING:
+    import ssl
+
     from botocore.session import Session
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -119,11 +122,15 @@ class AwsSession:
                 from agent.aws.direct import DirectReads  # noqa: PLC0415 - HTTP code that a run without a bundle does not use
                 from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - signing code that a run without a bundle does not use
 
-                trust = self._connections.trust if self._connections is not None else None
                 keys = HeldKeys(self._boto().get_credentials())
-                self._direct = DirectReads(trust, keys.of, self._proxies, READ_SECONDS)
+                self._direct = DirectReads(self.trust, keys.of, self._proxies, READ_SECONDS)
                 self._direct.watch(client)
             return self._direct
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """The TLS context of the clients; None before the first is made, and where its authorities cannot be read."""
+        return None if self._connections is None else self._connections.trust
 
     def ssm(self) -> SSMClient:
         """The client of Parameter Store."""

@@ -22,7 +22,7 @@ from agent.inquiry import Inquiry
 from agent.report.record import Ending
 from agent.run import Options, Run
 from agent.secret import Secret
-from agent.stages import host, project
+from agent.stages import host, project, registry
 from agent.steps import state
 from agent.steps.project import Project
 from agent.steps.release import deployed_tag
@@ -65,8 +65,10 @@ def _open(made: Run, asked: Inquiry, kept: State, private: Path, *, pulls: bool)
     login = None
     if pulls:
         cloud = asked.cloud or host.identify(made, asked.bootstrap)
-        login = within(made.deadline, "logging in to the registry", lambda: host.log_in(made, asked.bootstrap, cloud))
-    host.write_docker_config(made, login, private / "docker")
+        login = within(
+            made.deadline, "logging in to the registry", lambda: registry.log_in(made, asked.bootstrap, cloud)
+        )
+    registry.write_docker_config(made, login, private / "docker")
     opened = project.open_project(made, asked.bootstrap, asked.resolution, None, private / "docker")
     tag = deployed_tag(kept, made.host.paths.role(asked.bootstrap.role) / ".ecr-tag")
     if tag is not None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agent.aws import ecr
 from agent.compose_file import ComposeFile
 from agent.compose_file.filling import UNKNOWN
+from agent.dataclass import dataclass
 from agent.doctor import images, signal_rights
 from agent.doctor.images import Image
 from agent.doctor.rights import EVERY, RIGHTS, Right
 from agent.errors import UsageError
-from agent.steps import bundle, image_names
+from agent.host import image_names
+from agent.steps import bundle
 from agent.steps.bootstrap import Bootstrap
 from agent.variables import external
 from agent.variables.manifest import Manifest

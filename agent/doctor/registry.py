@@ -9,29 +9,17 @@ import urllib.parse
 from collections.abc import Iterator
 from functools import partial
 
-from agent.aws.ecr import Login
+from agent.aws.ecr import MANIFESTS, Login
 from agent.aws.trust import authorities
 from agent.doctor import images as project_images
 from agent.doctor.facts import Facts
 from agent.doctor.images import Image
 from agent.doctor.line import Line, fail, ok, warn
 from agent.errors import AccessDenied, AgentError, ImageMissing, RegistryError
-from agent.host import proxy_url
+from agent.host import image_names, proxy_url
 from agent.host.clock import Deadline
 from agent.host.side_by_side import SideBySide
 from agent.report.words import amount
-from agent.steps import image_names
-
-# What the engine asks for: an index of platforms, or one image, by Docker's or OCI's names.
-_ACCEPT = ", ".join(
-    f"application/vnd.{kind}+json"
-    for kind in (
-        "docker.distribution.manifest.v2",
-        "docker.distribution.manifest.list.v2",
-        "oci.image.manifest.v1",
-        "oci.image.index.v1",
-    )
-)
 
 _UNKNOWN = (
     "give the names in it a value (vars.yaml, bootstrap file); `delphi-agent plan` shows what Compose makes of it"
@@ -92,13 +80,12 @@ def _expect(facts: Facts, login: Login, name: str, deadline: Deadline) -> None:
 
 
 def _head(facts: Facts, login: Login, path: str, deadline: Deadline) -> tuple[int, str]:
-    pair = base64.b64encode(f"{login.user}:{login.password.reveal()}".encode()).decode()
     try:
         connection = _connection(facts, login.registry, deadline)
     except OSError as error:  # the file of authorities
         raise _unreached(login.registry, error) from error
     try:
-        connection.request("HEAD", path, headers={"Authorization": f"Basic {pair}", "Accept": _ACCEPT})
+        connection.request("HEAD", path, headers={"Authorization": login.authorization, "Accept": MANIFESTS})
         answer = connection.getresponse()
         facts.compare_clock(answer.headers.get("Date", ""))
     except (OSError, http.client.HTTPException) as error:

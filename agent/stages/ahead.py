@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from agent.dataclass import dataclass
 from agent.errors import AgentError
 from agent.host.engine_answers import Container
 from agent.run import Run
@@ -32,9 +32,11 @@ class Ahead:
 
 def is_worth_it(run: Run, kept: State, staged: Staged | None, ready: Sequence[Ready]) -> bool:
     """Whether nothing but a pulled image can still change what is compared: no file of the bundle, none of values."""
-    if not run.options.images_wanted or kept.current is None:
-        return False
-    return (staged is None or not staged.differs) and not host_files.differing(ready, run.host.paths.services)
+    return (
+        kept.current is not None
+        and (staged is None or not staged.differs)
+        and not host_files.differing(ready, run.host.paths.services)
+    )
 
 
 def unless_they_changed(run: Run, model: Model, made: Ahead | None) -> Ahead | None:

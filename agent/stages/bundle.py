@@ -37,12 +37,32 @@ from agent.variables import manifest
 from agent.variables.manifest import Manifest
 
 
+def live_manifest(run: Run, loaded: Bootstrap, kept: State) -> tuple[bytes, Manifest] | None:
+    """The manifest that the current release has left in place, and its bytes: most reruns find it in the bucket again.
+
+    None when there is none that can be read: what it is like then is told of the one in the bucket.
+    """
+    path = f"{loaded.role}/{bundle.MANIFEST}"
+    if path not in kept.applied:
+        return None
+    try:
+        data = (run.host.paths.services / path).read_bytes()
+        return data, manifest.parse(data, bundle.MANIFEST, known=loaded.variables)
+    except (OSError, BundleError):
+        return None
+
+
 def find_bundle(
-    run: Run, loaded: Bootstrap, cloud: Cloud, applied: Mapping[str, BundleFile]
+    run: Run,
+    loaded: Bootstrap,
+    cloud: Cloud,
+    applied: Mapping[str, BundleFile],
+    known: tuple[bytes, Manifest] | None = None,
 ) -> tuple[Listing, Manifest]:
     """List the bundle and read its manifest, the first object that is fetched: values can then be asked for.
 
-    One that is live already is not fetched. `BundleMoved` when it is replaced meanwhile.
+    One that is live already is not fetched, and one that is `known` not read again. `BundleMoved` when it is replaced
+    meanwhile.
     """
     with _step(run, "manifest", f"looking for the bundle in s3://{loaded.bucket}") as step:
         bucket = _bucket(cloud, loaded)
@@ -58,7 +78,10 @@ def find_bundle(
         data = live.content(entry, applied, run.host.paths.services)
         if data is None:
             data = bucket.read(entry.source)
-        parsed = manifest.parse(data, bundle.MANIFEST, known=loaded.variables)
+        if known is not None and known[0] == data:
+            parsed = known[1]
+        else:
+            parsed = manifest.parse(data, bundle.MANIFEST, known=loaded.variables)
         step.detail = f"{listing.slug}/{listing.ref}/{listing.role}: {amount(len(listing.entries), 'object')}"
     run.warn("bundle.warning", *listing.warnings)
     return listing, parsed

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agent.aws.s3 import BundleMoved
+from agent.dataclass import dataclass
 from agent.errors import AgentError
 from agent.host.side_by_side import SideBySide, within
 from agent.run import Run
-from agent.stages.bundle import find_bundle, read_live_manifest, stage_bundle, stage_release
+from agent.stages.bundle import find_bundle, live_manifest, read_live_manifest, stage_bundle, stage_release
 from agent.stages.host import Cloud
-from agent.stages.values import look_up
+from agent.stages.values import look_up, look_up_early
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bundle import MANIFEST
 from agent.steps.records import Release
@@ -75,10 +75,18 @@ def _of_one_listing(run: Run, once: Callable[[], FetchedBundle]) -> FetchedBundl
 
 
 def _fetch(run: Run, bootstrap: Bootstrap, cloud: Cloud, kept: State) -> FetchedBundle:
+    known = live_manifest(run, bootstrap, kept)
+
+    def read_values() -> Lookups:
+        if known is None:
+            return look_up(run, bootstrap, cloud, told.result()[1])
+        return look_up_early(run, bootstrap, cloud, known[1], lambda: told.result()[1])
+
     with SideBySide(run.deadline) as jobs:
         finding = f"finding the bundle in s3://{bootstrap.bucket}"
-        listing, manifest = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud, kept.applied)).result()
-        found = jobs.start("reading values", lambda: look_up(run, bootstrap, cloud, manifest))
+        told = jobs.start(finding, lambda: find_bundle(run, bootstrap, cloud, kept.applied, known))
+        found = jobs.start("reading values", read_values)
+        listing, manifest = told.result()
         staged = stage_bundle(run, cloud, bootstrap, listing, kept)
     return FetchedBundle(slug=listing.slug, staged=staged, manifest=manifest, found=found.result())
 

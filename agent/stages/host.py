@@ -1,21 +1,21 @@
-"""The host and who it is: bootstrap file, lock, identity, state of earlier runs, engine, registry login.
+"""The host and who it is: bootstrap file, lock, identity, state of earlier runs.
 
 Each function is one step: it opens it in the record, calls the verb of its module in `steps/`, and says in a few words
-what came of it. Nothing live changes here but the limits of container logs.
+what came of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from agent.aws import chain, ecr
-from agent.aws.ecr import Login
+from agent.aws import chain
 from agent.aws.imds import Imds
 from agent.aws.retrying import place_of
 from agent.aws.session import AwsSession
+from agent.dataclass import dataclass
 from agent.errors import BootstrapError, HostError, StateBroken
 from agent.host import leftovers, lock
 from agent.host.proxy import Proxies
@@ -28,7 +28,6 @@ from agent.steps import (
     bootstrap_change,
     fingerprints,
     identity,
-    registry,
     state,
 )
 from agent.steps.bootstrap import Bootstrap
@@ -170,28 +169,3 @@ def warn_of_former_role(run: Run, loaded: Bootstrap, kept: State) -> None:
             f"this host had the role {current.role}: its containers and files are left as they are; to end them:"
             f" docker compose --project-name {current.role} down",
         )
-
-
-def log_in(run: Run, loaded: Bootstrap, cloud: Cloud) -> Login | None:
-    """Get the registry's token, when images are wanted and the registry is ECR."""
-    with run.step("registry", f"logging in to {loaded.registry}") as step:
-        region = ecr.region_of(loaded.registry)
-        if region is None:
-            step.detail = f"{loaded.registry} is not ECR: using the host's own logins"
-            return None
-        if not run.options.images_wanted:
-            step.detail = "not needed"
-            return None
-        login = ecr.login(cloud.session.ecr(region), loaded.registry)
-        run.redactor.learn([login.password])
-        step.detail = f"logged in to {login.registry}"
-    return login
-
-
-def write_docker_config(run: Run, login: Login | None, folder: Path | None = None) -> None:
-    """Put the token where only this run's children look: in `folder`, else in the place of the lock's holder.
-
-    Not in the thread that asks for it: a run that ends early erases the file, and nothing may write it after that.
-    """
-    own = run.host.paths.at(f"{run.host.home}/.docker")
-    registry.write_config(folder or run.host.paths.docker_config, login, own)

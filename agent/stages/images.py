@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from agent.aws.tags import Tags
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
@@ -14,8 +15,27 @@ from agent.steps.project import Project
 from agent.steps.records import Release
 
 
-def pull_images(run: Run, opened: Project, model: Model, log_in_again: Callable[[], None]) -> None:
-    """Pull every image, before anything changes; when none is wanted, see that each is on the host already.
+def to_pull(run: Run, model: Model, tags: Tags | None) -> Mapping[str, Sequence[str]]:
+    """Each image that has to be pulled, with its services: those that are not known to be the registry's own.
+
+    What the registry has is seen in this run; where that could not be, a pull finds it out.
+    """
+    if not run.options.images_wanted:
+        return {}
+    with run.step("tags", "finding out which images have changed") as step:
+        wanted = images.to_pull(run.engine, model)
+        if tags is not None:
+            there = images.in_doubt(run.engine, model, wanted)
+            same = images.unmoved(there, tags.digests(there, run.deadline))
+            wanted = {reference: names for reference, names in wanted.items() if reference not in same}
+        step.detail = f"{len(wanted)} of {amount(len(model.images), 'image')} to pull"
+    return wanted
+
+
+def pull_images(
+    run: Run, opened: Project, model: Model, wanted: Mapping[str, Sequence[str]], log_in_again: Callable[[], None]
+) -> None:
+    """Pull these images, before anything changes; when none is wanted, see that each is on the host already.
 
     `log_in_again` gets a fresh token and puts it where Compose looks; it is called once at most, after a refusal.
     """
@@ -24,10 +44,9 @@ def pull_images(run: Run, opened: Project, model: Model, log_in_again: Callable[
             images.expect(run.engine, model)
             step.detail = "skipped"
             return
-        wanted = images.to_pull(run.engine, model)
         tell = functools.partial(_tell_pulled, amount(len(wanted), "image"))
         pull.pull(opened, run.host.commands, run.deadline, wanted, log_in_again=log_in_again, tell=tell)
-        step.detail = amount(len(model.images), "image")
+        step.detail = amount(len(wanted), "image") if wanted else "none has changed"
 
 
 def _tell_pulled(total: str, done: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from agent.aws.parameters import Parameters
 from agent.aws.secrets import Secrets
+from agent.dataclass import dataclass
 from agent.errors import AgentError, HostError, combine
 from agent.report.words import amount
 from agent.run import Run
@@ -22,6 +23,8 @@ from agent.variables import lookup, resolve
 from agent.variables.lookup import Lookups
 from agent.variables.manifest import Manifest
 from agent.variables.resolve import Resolution
+
+_READING = "reading parameters and secrets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +49,51 @@ def resolve_values(
 
 def look_up(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest) -> Lookups:
     """Ask AWS for the values that the manifest may need."""
-    with run.step("values", "reading parameters and secrets") as step:
-        found = lookup.look_up(
-            parsed,
-            loaded,
-            parameters=lambda: Parameters(cloud.session.ssm()),
-            secrets=lambda region: Secrets(cloud.session.secrets_manager(region)),
-            deadline=run.deadline,
-        )
+    with run.step("values", _READING) as step:
+        found = _ask(run, loaded, cloud, parsed)
         step.detail = found.text
     return found
+
+
+def look_up_early(run: Run, loaded: Bootstrap, cloud: Cloud, guess: Manifest, told: Callable[[], Manifest]) -> Lookups:
+    """As `look_up`, for the manifest that `told` waits for; begun meanwhile, with what `guess` asks.
+
+    Most reruns find the manifest as it was. When the guess was wrong, what was found for it is forgotten, faults
+    included. Raises what `told` raises.
+    """
+    missing: AgentError | None = None
+    with run.step("values", _READING) as step:
+        early = _or_fault(lambda: _ask(run, loaded, cloud, guess))
+        try:
+            parsed = told()
+        except AgentError as error:
+            # That is told by the step that it happened in.
+            missing, step.detail = error, "of no use without the bundle"
+        else:
+            if not lookup.asks_the_same(guess, parsed, loaded):
+                early = _ask(run, loaded, cloud, parsed)
+            if isinstance(early, AgentError):
+                raise early
+            step.detail = early.text
+            return early
+    raise missing
+
+
+def _or_fault(ask: Callable[[], Lookups]) -> Lookups | AgentError:
+    try:
+        return ask()
+    except AgentError as error:
+        return error
+
+
+def _ask(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest) -> Lookups:
+    return lookup.look_up(
+        parsed,
+        loaded,
+        parameters=lambda: Parameters(cloud.session.ssm()),
+        secrets=lambda region: Secrets(cloud.session.secrets_manager(region)),
+        deadline=run.deadline,
+    )
 
 
 def detect(run: Run, loaded: Bootstrap, cloud: Cloud | None, parsed: Manifest) -> dict[str, str]:

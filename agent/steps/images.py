@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from agent.errors import ImageMissing
+from agent.host import image_names
 from agent.host.engine_answers import Image
-from agent.steps import image_names
 from agent.steps.compose import Model
 
 
@@ -35,6 +35,22 @@ def to_pull(engine: Images, model: Model) -> dict[str, list[str]]:
         for reference, names in sorted(wanted.items())
         if not (image_names.pinned(reference) and engine.image(reference))
     }
+
+
+def in_doubt(engine: Images, model: Model, wanted: Iterable[str]) -> dict[str, Image]:
+    """Those of `wanted` that the host has, and whose digest in the registry would tell that they are the same ones.
+
+    Not where a service names a platform: a digest may stand for the images of several.
+    """
+    foreign = {item.image for item in model.services if item.platform}
+    found = {reference: engine.image(reference) for reference in wanted if reference not in foreign}
+    return {reference: image for reference, image in found.items() if image is not None}
+
+
+def unmoved(images: Mapping[str, Image], digests: Mapping[str, str]) -> frozenset[str]:
+    """The names that mean the same image on the host and in the registry, which has them with these `digests`."""
+    named = {reference: f"{image_names.repository(reference)}@{digest}" for reference, digest in digests.items()}
+    return frozenset(reference for reference, image in images.items() if named.get(reference) in image.digests)
 
 
 def expect(engine: Images, model: Model) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from agent.host.engine_answers import Image
-from agent.steps.image_names import repository
+from agent.host.image_names import repository
 from agent.steps.state import State
 
 # Releases whose images stay on the host: the current one and the one to go back to.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.dataclass import dataclass
 from agent.errors import AccessDenied, AgentError, EngineError, HostError, ImageDamaged, ImageMissing, RegistryError
-from agent.steps.image_names import repository
+from agent.host.image_names import repository
 
 Kind = Literal["refused", "missing", "damaged", "full", "killed", "throttled", "untrusted", "no engine", "network"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from agent.dataclass import dataclass
 from agent.secret import Secret
 
 
@@ -15,7 +16,7 @@ class Service:
 
     `environment` is what Compose gives its containers, `granted` the contents of configs and secrets that are made from
     text or a variable, by name (`secret token`). `along` are the services whose network or other namespace it lives in:
-    it is replaced along with them.
+    it is replaced along with them. `platform` is that of its image, empty when it is the host's.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Service:
     environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     granted: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     along: tuple[str, ...] = ()
+    platform: str = ""
 
     def owns(self, container: str, project: str) -> bool:
         """Whether a container of this name would be one of this service's."""
@@ -55,6 +57,7 @@ def read(name: str, data: Mapping[str, Any], document: Mapping[str, Any], env: M
         environment=_environment(data.get("environment") or {}),
         granted=granted,
         along=tuple(_along(data)),
+        platform=str(data.get("platform") or ""),
     )
 
 

@@ -8,12 +8,13 @@ whether it matters is for `resolve` to say. (Contract sections 1 and 4.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 from agent.aws.parameters import Parameter
 from agent.aws.secrets import BATCH, Answer
+from agent.dataclass import dataclass
 from agent.errors import AccessDenied
 from agent.host.clock import Deadline
 from agent.host.side_by_side import SideBySide
@@ -105,6 +106,21 @@ def look_up(
         list_denied=list_denied,
     )
     return _with_late_externals(lookups, manifest, bootstrap, secret_source)
+
+
+def asks_the_same(one: Manifest, other: Manifest, bootstrap: Bootstrap) -> bool:
+    """Whether what was found for one manifest is what would be found for the other."""
+    if one == other:
+        return True
+    if external.has_late_ids(one, bootstrap) or external.has_late_ids(other, bootstrap):
+        return False
+    return _question(one, bootstrap) == _question(other, bootstrap)
+
+
+def _question(manifest: Manifest, bootstrap: Bootstrap) -> tuple[str, list[str]] | None:
+    if all(variable.local for variable in manifest.variables):
+        return None
+    return manifest.service, sorted(external.ids(manifest, bootstrap))
 
 
 def _with_late_externals(

@@ -6,8 +6,13 @@ import json
 from collections import Counter
 from typing import Any
 
+from tests.lab import images
 from tests.lab.aws import Fault
+from tests.lab.aws_model import REGISTRY
 from tests.lab.lab import Lab
+from tests.lab.registry import PASSWORD
+from tests.lab.registry_door import RegistryFault
+from tests.lab.world import TAG
 from tests.lab_tests.projects import init
 from tests.lab_tests.test_resolution_calls import longest_chain
 
@@ -64,8 +69,8 @@ def test_a_rerun_with_nothing_changed_reads_no_object_and_starts_nothing(instanc
     assert calls == ALWAYS
     assert opened <= len({name.partition(":")[0] for name in calls})
     assert asked <= IMDS_REQUESTS
-    # The last two side by side.
-    assert (children[0], sorted(children[1:])) == (CONFIG, [PULL, DRY_RUN])
+    # What the tags name was asked of the registry: nothing has to be pulled.
+    assert children == [CONFIG, DRY_RUN]
 
 
 def test_the_calls_of_a_rerun_wait_for_each_other_no_more_than_they_must(instance: Lab) -> None:
@@ -75,5 +80,62 @@ def test_the_calls_of_a_rerun_wait_for_each_other_no_more_than_they_must(instanc
 
     init(instance)
 
-    # The two listings, the list of secrets, their values: each needs the answer before it, but the second listing.
-    assert longest_chain(instance.aws.calls()) <= 4
+    # The two listings; the list of secrets and their values: beside each other.
+    assert longest_chain(instance.aws.calls()) <= 2
+
+
+def test_values_are_asked_for_twice_only_where_the_new_manifest_asks_for_others(instance: Lab) -> None:
+    init(instance)
+    manifest = instance.machine.path("/opt/services/api/vars.yaml").read_text()
+
+    instance.world.put_file("api/vars.yaml", f"{manifest}  - {{name: ADDED, default: x}}\n")
+    same, *_ = cost(instance)
+    instance.world.put_file("api/vars.yaml", manifest.replace("service: api", "service: other"))
+    other = instance.agent("init")
+
+    assert same["ssm:GetParametersByPath"] == ALWAYS["ssm:GetParametersByPath"]
+    assert same["secretsmanager:ListSecrets"] == ALWAYS["secretsmanager:ListSecrets"]
+    paths = [call.resource for call in instance.aws.calls("ssm:GetParametersByPath")]
+    assert len(paths) == 3, paths
+    assert other.returncode == 66, other.stderr
+    assert "/other/" in other.stderr
+
+
+def test_what_was_asked_for_in_vain_cannot_fail_a_run(instance: Lab) -> None:
+    init(instance)
+    local = "service: api\nvariables: []\n"
+    compose = "services: {telapi: {image: '${ECR_REGISTRY}/app:${ECR_TAG}', init: true, command: [sleep, '1000']}}\n"
+    instance.world.put_file("api/vars.yaml", local)
+    instance.world.put_file("api/docker-compose.yaml", compose)
+    instance.aws.add_fault(Fault("ssm:GetParametersByPath", code="InvalidFilterKey", status=400, times=None))
+
+    done = instance.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    assert instance.aws.calls("ssm:GetParametersByPath")
+
+
+def test_a_registry_that_does_not_say_what_a_tag_names_is_asked_by_a_pull(instance: Lab) -> None:
+    init(instance)
+    instance.registry.add_fault(RegistryFault(f"HEAD /v2/app/manifests/{TAG}", 500, times=1))
+
+    *_, children = cost(instance)
+
+    # The last two side by side.
+    assert (children[0], sorted(children[1:])) == (CONFIG, [PULL, DRY_RUN])
+
+
+def test_a_tag_that_was_moved_on_the_host_is_seen_and_pulled_again(instance: Lab) -> None:
+    init(instance)
+    app = f"{REGISTRY}/app:{TAG}"
+    before = instance.engine.docker("image", "inspect", "--format", "{{.Id}}", app).stdout
+    other = instance.registry.push("other", images.build({"/x": "other"}))
+    login = ["docker", "login", "--username", "AWS", "--password-stdin", REGISTRY]
+    instance.machine.run(login, input=PASSWORD, env={"HOME": "/root"}, check=True)
+    instance.engine.docker("pull", "--quiet", f"{REGISTRY}/app@{other}")
+    instance.engine.docker("tag", f"{REGISTRY}/app@{other}", app)
+
+    *_, children = cost(instance)
+
+    assert PULL in children
+    assert instance.engine.docker("image", "inspect", "--format", "{{.Id}}", app).stdout == before

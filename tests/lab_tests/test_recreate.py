@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab import images
 from tests.lab.lab import Lab
+from tests.lab.registry_door import RegistryFault
 from tests.lab.world import NAMESPACE, ROLE, TAG
 from tests.lab_tests import reports
 from tests.lab_tests.leaks import leaks, traced_agent
@@ -180,6 +181,8 @@ def test_a_changed_definition_a_moved_tag_and_the_flag_are_told_as_what_they_are
 
 
 def test_what_was_compared_beside_the_pull_holds_only_when_the_pull_brought_nothing(five: Lab) -> None:
+    # The engine is asked to pull where the registry does not tell the agent.
+    five.registry.add_fault(RegistryFault(f"HEAD /v2/app/manifests/{TAG}", 500, times=1))
     unchanged = five.agent("init").stderr
     five.registry.push(TAG, images.build({"/www/more": "another content"}))
     before = ids(five)

@@ -11,7 +11,7 @@ import pytest
 from agent.host.engine import Engine
 from agent.host.engine_answers import Container
 from agent.report.record import Recorder
-from agent.run import Options, Run
+from agent.run import Run
 from agent.stages import ahead
 from agent.stages.ahead import Ahead
 from agent.stages.project import Comparison
@@ -65,10 +65,8 @@ def test_a_file_of_a_variable_that_is_to_be_written_is_waited_for(run: Run) -> N
     assert not ahead.is_worth_it(run, KEPT, QUIET, [replace(made, content=b"another key")])
 
 
-def test_a_first_boot_and_a_run_that_pulls_nothing_have_nothing_to_look_ahead_of(run: Run) -> None:
+def test_a_first_boot_has_nothing_to_look_ahead_of(run: Run) -> None:
     assert not ahead.is_worth_it(run, State(instance_id="local"), QUIET, [])
-    for options in (Options(skip_images=True), Options(restart_only=True)):
-        assert not ahead.is_worth_it(replace(run, options=options), KEPT, QUIET, [])
 
 
 @pytest.mark.parametrize("now", [replace(HEALTHY, state="exited"), replace(HEALTHY, id="c2"), None])

@@ -19,9 +19,6 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials as Held
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +32,7 @@ from agent.report.record import Recorder
 from agent.secret import Secret
 from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit.fakes import HEAD, FakeClock
+from tests.unit.identity import make_identity
 
 NAME = "delphi-config"
 CONTENT = bytes(range(256)) * 3000
@@ -68,22 +66,7 @@ def test_a_request_is_signed_as_botocore_signs_it(key: str, token: str | None) -
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificate and key of localhost in one file."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return path
+    return make_identity(tmp_path_factory.mktemp("tls"))
 
 
 class Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,25 @@ def test_an_image_that_is_pinned_and_here_need_not_be_asked_for() -> None:
 
 
 # --- which are missing
+
+
+def test_an_image_is_the_same_one_when_the_registry_has_its_digest_under_the_same_name() -> None:
+    elsewhere = f"{HOST}/copy/api@sha256:bb"
+    store = Store(Image("sha256:1", (API,), (elsewhere, PINNED)), Image("sha256:2", (DB,), (f"{DB}@sha256:cc",)))
+    seen = model(service("api", API), service("db", DB), service("gone", f"{HOST}/gone:1"))
+    there = images.in_doubt(store, seen, [API, DB, f"{HOST}/gone:1"])
+
+    assert set(there) == {API, DB}
+    assert images.unmoved(there, {API: "sha256:aa", DB: "sha256:cc"}) == {API, DB}
+    assert images.unmoved(there, {API: "sha256:bb"}) == frozenset()
+    assert images.unmoved(there, {}) == frozenset()
+
+
+def test_an_image_for_a_platform_of_its_service_is_always_pulled() -> None:
+    store = Store(Image("sha256:1", (API,), (PINNED,)))
+    foreign = replace(service("api", API), platform="linux/arm64")
+
+    assert images.in_doubt(store, model(foreign), [API]) == {}
 
 
 def test_a_host_that_has_what_would_be_started_is_fine() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.host import image_names
 from agent.host.engine_answers import Image
-from agent.steps import image_names
 from agent.steps.prune import prune
 from agent.steps.records import Release
 from agent.steps.state import State
