@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path  # noqa: TID253 - its class is made of botocore's; `agent.aws.session` loads this module with the first client
 
+from agent.aws import trust
 from agent.host import proxy_url
 from agent.host.proxy import Proxies
 
@@ -44,9 +45,9 @@ class Rules:
 
 
 class Connections(URLLib3Session):
-    """botocore's own HTTP client, shared by several clients, which reads the file of authorities once.
+    """botocore's own HTTP client, shared by several clients, which looks for the authorities once.
 
-    urllib3 reads that file for every connection anew, and parses its 140 certificates: 15 ms of CPU each time. A file
+    urllib3 reads their file for every connection anew, and parses its 140 certificates: 15 ms of CPU each time. A file
     that cannot be read is left to urllib3, so that the calls tell of it.
     """
 
@@ -79,7 +80,7 @@ def _trusting(path: str) -> ssl.SSLContext | None:
     """A context that trusts the authorities in a file; None when it cannot be read as one."""
     context: ssl.SSLContext = create_urllib3_context()
     try:
-        context.load_verify_locations(path)
+        trust.load(context, path)
     except OSError:
         return None
     # botocore leaves the server's name to urllib3; here OpenSSL looks at it, for whoever uses the context.

@@ -132,7 +132,7 @@ def _step(step: Step) -> dict[str, object]:
         "seconds": None if step.seconds is None else round(step.seconds, 3),
         "detail": step.detail,
         "waiting_for": step.waiting_for or None,
-        **asdict(step.costs),
+        **vars(step.costs),
         "error": str(step.error) if step.error else None,
         "error_code": step.error.code if step.error else None,
     }
