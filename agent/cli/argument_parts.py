@@ -46,9 +46,7 @@ def global_options(parser: argparse.ArgumentParser, *, first: bool) -> None:
         return value if first else argparse.SUPPRESS
 
     group = parser.add_argument_group("global options")
-    group.add_argument(
-        "--root", type=path, default=default("/"), metavar="DIR", help="prefix of every path of the host (/)"
-    )
+    group.add_argument("--root", default=default("/"), metavar="DIR", help="prefix of every path of the host (/)")
     group.add_argument(
         "--log-format",
         choices=("auto", "console", "json"),

@@ -17,7 +17,8 @@ failed, 77 access denied, 78 bootstrap file"""
 def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """The whole command line; `command` names the chosen one.
 
-    With the words that it is for, only the commands among them get their arguments: no other can be chosen.
+    With the words that it is for, only the commands among them get their arguments: no other can be chosen. Where the
+    first is a command, there is no other: a parser for each would take as long as `status` itself.
     """
     made = argparse.ArgumentParser(
         prog="delphi-agent",
@@ -29,8 +30,11 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"delphi-agent {__version__}")
     global_options(made, first=True)
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    first = words[0] if words else ""
     for name, (text, fill) in COMMANDS.items():
         wanted = words is None or name in words
+        if first in COMMANDS and name != first:
+            continue
         command = commands.add_parser(name, help=text, allow_abbrev=False, add_help=wanted, formatter_class=Help)
         if wanted:
             fill(command)

@@ -21,7 +21,7 @@ _HOST_LOCAL = ("tls", "data")
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Print all findings; the exit code is 0 without errors, else that of the gravest."""
-    paths = Paths(arguments.root.absolute())
+    paths = Paths.below(arguments.root)
     folder = arguments.folder.absolute() if arguments.folder else _on_host(paths, arguments.bootstrap)
     if not folder.is_dir():
         raise UsageError(_DOING, f"{paths.shown(folder)} is no folder", "name the role's folder of the bundle")

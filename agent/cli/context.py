@@ -43,7 +43,7 @@ def conclude(
     With `signals` Auto Scaling and CloudFormation are told as well, where somebody asked for it.
     """
     stops = _Signals()
-    clock, redactor, paths = SystemClock(), Redactor(), Paths(arguments.root.absolute())
+    clock, redactor, paths = SystemClock(), Redactor(), Paths.below(arguments.root)
     children = SystemCommands(Roster(paths.children))
     host = Host(
         paths=paths,

@@ -29,7 +29,7 @@ from agent.variables import manifest
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Print what was found; the exit code is 0 without faults, else that of the gravest."""
-    clock, paths = SystemClock(), Paths(arguments.root.absolute())
+    clock, paths = SystemClock(), Paths.below(arguments.root)
     # No roster: nothing is written, and the guardian ends what a killed doctor leaves.
     commands = SystemCommands()
     host = Host(paths=paths, clock=clock, commands=commands, environ=surroundings.environ, uid=os.geteuid())

@@ -19,7 +19,7 @@ SCHEMA = 1
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Print both lists; returns the exit code."""
-    paths = Paths(arguments.root.absolute())
+    paths = Paths.below(arguments.root)
     kept, _ = state.load(paths.state, None)
     runs = history.read(paths.history, max(0, arguments.runs))
     if arguments.json:

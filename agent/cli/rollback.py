@@ -16,7 +16,7 @@ from agent.target import back, choose
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Deploy the former release and persist it, or show the plan; returns the exit code."""
-    kept, _ = state.load(Paths(arguments.root.absolute()).state, None)
+    kept, _ = state.load(Paths.below(arguments.root).state, None)
     release = choose(kept, arguments.to)
     aim = back(release.number, force=arguments.force)
     if arguments.dry_run:

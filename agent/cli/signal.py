@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Tell who waits for this instance that its boot has failed; returns 0 once that is done or needless."""
     redactor = Redactor()
     host = Host(
-        paths=Paths(arguments.root.absolute()),
+        paths=Paths.below(arguments.root),
         clock=SystemClock(),
         commands=SystemCommands(),
         environ=surroundings.environ,

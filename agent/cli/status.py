@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from agent.errors import UnreachableError
-from agent.host.paths import Paths
+from agent.host import plain
 from agent.report import status
 from agent.report.words import amount, duration
 
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.3
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Print the status; the exit code is that of the run it shows, 69 while there is no verdict."""
-    path = Paths(arguments.root.absolute()).status
+    path = plain.below(arguments.root, plain.STATUS)
     document = status.read(path)
     while arguments.wait and (document is None or document["outcome"] == "running"):
         time.sleep(_POLL_SECONDS)

@@ -21,7 +21,7 @@ _WIDTH = 100
 
 def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     """Draw it; 0 whatever became of the run, 69 when there is none."""
-    document = status.read(Paths(arguments.root.absolute()).status)
+    document = status.read(Paths.below(arguments.root).status)
     if document is None:
         if arguments.json:
             print(json.dumps({"schema": status.SCHEMA, "run": None}, indent=1), file=surroundings.out)

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
 
 def _question(arguments: argparse.Namespace, changes: dict[str, str]) -> str:
     """What is going to happen, on which host."""
-    paths = Paths(arguments.root.absolute())
+    paths = Paths.below(arguments.root)
     loaded = bootstrap.load(paths.bootstrap, str(paths.bootstrap))
     words = [f"{name} {_deployed(paths, loaded, name)} -> {value}" for name, value in changes.items()]
     what = ", ".join(words) or "resolve the values again and recreate every container"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.dataclass import dataclass
+from agent.host import plain
+
 _ROOT = Path("/")
 
 
+@dataclass(frozen=True)
 class Paths:
     """The host's files below `root` (`/` on a real host, any folder in a test)."""
 
-    # No dataclass, which takes 6 ms to load: `status` comes here.
-    def __init__(self, root: Path = _ROOT) -> None:
-        self.root = root
+    root: Path = _ROOT
+
+    @classmethod
+    def below(cls, root: str) -> Paths:
+        """Those below a root as the command line has it."""
+        return cls(Path(root).absolute())
 
     def at(self, path: str) -> Path:
         """Where the absolute `path` of the host lies below the root."""
@@ -74,7 +81,7 @@ class Paths:
     @property
     def status(self) -> Path:
         """0644, no secrets: the running or the last run."""
-        return self.run / "status.json"
+        return self.at(plain.STATUS)
 
     @property
     def signal(self) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from pathlib import Path
+
+from agent.host import plain
 
 
 class Process:
@@ -27,7 +28,7 @@ class Process:
 def look(pid: int) -> Process | None:
     """The process as it is now (proc(5), stat); None when there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        stat = plain.read(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except OSError:
         return None
     # The second field, the command in parentheses, may hold anything: count from its end.
@@ -77,4 +78,4 @@ def since(moment: int) -> float:
 
 def boot() -> str:
     """What tells this boot of the kernel from every other: ticks count from zero in each."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return plain.read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()

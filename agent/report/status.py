@@ -6,24 +6,24 @@ Schema 1 (README, "Files on the host"). Who asks for the status may ask often: t
 from __future__ import annotations
 
 from agent.errors import HostError
-from agent.host import json_input, processes
+from agent.host import json_input, plain, processes
 
 TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
     from typing import Any
 
 SCHEMA = 1
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(path: str | PathLike[str]) -> dict[str, Any] | None:
     """The document, or None when no run has written one since the host started.
 
     A run whose process is gone is shown with the outcome `died`. Raises `HostError` when there is a file that cannot
     be read as a status.
     """
     try:
-        document = json_input.loads(path.read_bytes())
+        document = json_input.loads(plain.read(path))
         run = document["run"]
         pid, pid_started, outcome = run["pid"], run["pid_started"], document["outcome"]
     except FileNotFoundError:
