@@ -8,7 +8,7 @@ from agent.report.record import Ending
 from agent.run import Run, without_images
 from agent.stages import ahead
 from agent.stages.bundle import mend
-from agent.stages.engine import reach_engine, settle_engine
+from agent.stages.engine import reach_engine, reach_engine_if_down, settle_engine
 from agent.stages.fetching import fetch, fetch_release, look_at_live
 from agent.stages.host import (
     Cloud,
@@ -29,6 +29,8 @@ from agent.stages.release import attempt_of, clean_up
 from agent.stages.values import resolve_values
 from agent.steps.state import State
 from agent.target import Aim, Target, as_it_says
+
+_REACHING = "reaching the Docker engine"
 
 
 def boot(run: Run, aim: Aim = as_it_says) -> Ending:
@@ -67,7 +69,7 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     warn_of_former_role(run, bootstrap, kept)
     with SideBySide(run.deadline) as jobs:
         registry = jobs.start("logging in to the registry", lambda: reach_registry(run, bootstrap, cloud, kept))
-        engine = jobs.start("reaching the Docker engine", lambda: reach_engine(run))
+        reached = jobs.start(_REACHING, lambda: reach_engine_if_down(run))
         if target.back_to is not None:
             fetched = fetch_release(run, bootstrap, cloud, kept, target.back_to)
         elif run.options.skip_fetch:
@@ -83,7 +85,9 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     access = registry.result()
     write_docker_config(run, access.login)
     project = open_project(run, bootstrap, values.resolution, fetched.staged)
-    model = read_model(run, project)
+    with SideBySide(run.deadline) as jobs:
+        engine = jobs.start(_REACHING, lambda: reached.result() or reach_engine(run))
+        model = read_model(run, project)
     expect_one_project(run, bootstrap, kept, model)
     expect_possible(project, model, fetched.manifest)
     settle_engine(run, engine.result(), bootstrap)

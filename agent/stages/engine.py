@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import EngineError
+from agent.host import engine_ping
 from agent.host.command import Command
 from agent.host.engine import Engine
 from agent.host.proxy import Proxies
@@ -25,6 +26,15 @@ def reach_engine(run: Run) -> Engine:
         )
         step.detail = f"Docker {version}"
     return run.engine
+
+
+def reach_engine_if_down(run: Run) -> Engine | None:
+    """Wait for an engine that does not answer yet; None for one that does: it can be reached while Compose is at work.
+
+    What is wrong with the engine is so told together with what is wrong with AWS, and no run that is well waits for
+    the loading of the SDK.
+    """
+    return None if engine_ping.answers(run.engine.address) else reach_engine(run)
 
 
 def settle_engine(run: Run, engine: Engine, loaded: Bootstrap) -> None:

@@ -1,8 +1,8 @@
 """The least time that a rerun can wait for AWS: the longest chain of calls of which each needs the one before.
 
 Counted from when the credentials are known, in round trips, everything that does not depend on each other side by
-side: connections are opened before they are needed, and what is shorter than the chain (secrets, the registry's token)
-costs nothing.
+side. A rerun knows from the run before what it will most likely need: the manifest, and so the parameters' path and
+the secrets' prefix, and the images. It asks for all of that at once; what the bucket says afterwards confirms it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,31 @@ HANDSHAKE = 2
 """TCP's, and TLS 1.3's."""
 
 
-def chain(spec: Spec) -> list[tuple[str, int]]:
-    """What is waited for, one after the other, with its round trips.
-
-    The manifest says which service's parameters are wanted, and the values which images: so neither the pages nor the
-    registry can be asked before.
-    """
-    return [
-        ("S3: the connection", HANDSHAKE),
-        ("S3: the listing of the bundle", 1),
-        ("S3: its manifest", 1),
-        ("SSM: pages by path, each with the token of the one before", -(-spec.parameters // SSM_PAGE)),
-        ("registry: the engine's connection", HANDSHAKE),
-        ("registry: its greeting, which asks for a login", 1),
-        ("registry: whether the tag still is the same image", 1),
-    ]
+def chains(spec: Spec) -> dict[str, list[tuple[str, int]]]:
+    """What is waited for, one after the other, with its round trips; the chains do not wait for each other."""
+    connection = ("the connection", HANDSHAKE)
+    pages = -(-spec.parameters // SSM_PAGE)
+    return {
+        "S3": [connection, ("the listing of the bundle", 1)],
+        "SSM": [connection, ("pages by path, each with the token of the one before", pages)],
+        "Secrets Manager": [connection, ("the list of secrets", 1), ("their values", 1)],
+        "ECR": [
+            connection,
+            ("the token", 1),
+            ("the connection to the registry", HANDSHAKE),
+            ("what the tags name, as many connections side by side", 1),
+        ],
+    }
 
 
 def round_trips(spec: Spec) -> int:
-    """How long the chain is."""
-    return sum(times for _, times in chain(spec))
+    """How long the longest chain is."""
+    return max(sum(times for _, times in chain) for chain in chains(spec).values())
+
+
+def lines(spec: Spec) -> list[str]:
+    """Each chain in a line."""
+    return [
+        f"{name}, {sum(times for _, times in chain)}: {', '.join(f'{what} ({times})' for what, times in chain)}"
+        for name, chain in chains(spec).items()
+    ]

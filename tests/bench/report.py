@@ -28,8 +28,8 @@ def whole(found: Sequence[Result], about: Mapping[str, object], *, every: bool) 
     for world, rtt in dict.fromkeys((result.world, result.rtt) for result in found):
         parts += [f"## {world}, {rtt:g} ms", table.of_results(found, world, rtt)]
     if trips := table.of_round_trips(found):
-        chain = "\n".join(f"- {what}: {times}" for what, times in bound.chain(SPECS["small"]))
-        parts += ["## Round trips", trips, f"The longest chain of a rerun in the small world:\n\n{chain}"]
+        chains = "\n".join(f"- {line}" for line in bound.lines(SPECS["small"]))
+        parts += ["## Round trips", trips, f"The chains of a rerun in the small world, side by side:\n\n{chains}"]
     return "\n\n".join([*parts, "## Targets", targets.of_targets(found, every=every)])
 
 
