@@ -10,9 +10,10 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import SSLError  # noqa: TID253 - with the next one
 from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path  # noqa: TID253 - its class is made of botocore's; `agent.aws.session` loads this module with the first client
 
-from agent.aws import trust
+from agent.aws.trust import Authorities
 from agent.host import proxy_url
 from agent.host.proxy import Proxies
 
@@ -51,11 +52,12 @@ class Connections(URLLib3Session):
     that cannot be read is left to urllib3, so that the calls tell of it.
     """
 
-    def __init__(self, authorities: str | None, proxies: Proxies, config: Config) -> None:
+    def __init__(self, authorities: Authorities | None, proxies: Proxies, config: Config) -> None:
         given: Any = config
-        self.trust = _trusting(authorities or str(get_cert_path(verify=True)))
+        self._authorities = authorities or Authorities(str(get_cert_path(verify=True)))
+        self.trust = _trusting(self._authorities)
         settings: dict[str, Any] = {
-            "verify": authorities or True,
+            "verify": True if authorities is None else authorities.path,
             "timeout": (given.connect_timeout, given.read_timeout),
             "max_pool_connections": given.max_pool_connections,
             "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
@@ -67,6 +69,17 @@ class Connections(URLLib3Session):
         """Have a client make its calls here."""
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 
+    def send(self, request: Any) -> Any:  # noqa: ANN401 - botocore's own signature, which its stubs leave out
+        """The answer; a server that is not trusted is asked again once, when all authorities are loaded."""
+        whole = self._authorities.whole
+        try:
+            return super().send(request)
+        except SSLError:
+            if whole or self.trust is None:
+                raise
+        self._authorities.load_whole(self.trust)
+        return super().send(request)
+
     def _get_ssl_context(self) -> ssl.SSLContext:
         return self.trust or create_urllib3_context()
 
@@ -76,11 +89,11 @@ class Connections(URLLib3Session):
             conn.ca_certs = None
 
 
-def _trusting(path: str) -> ssl.SSLContext | None:
-    """A context that trusts the authorities in a file; None when it cannot be read as one."""
+def _trusting(authorities: Authorities) -> ssl.SSLContext | None:
+    """A context that trusts them; None when they cannot be read."""
     context: ssl.SSLContext = create_urllib3_context()
     try:
-        trust.load(context, path)
+        authorities.load(context)
     except OSError:
         return None
     # botocore leaves the server's name to urllib3; here OpenSSL looks at it, for whoever uses the context.

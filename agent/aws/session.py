@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent.aws.attempts import Attempts
 from agent.aws.retrying import Retrying
-from agent.aws.trust import authorities
+from agent.aws.trust import Authorities, authorities
 from agent.dataclass import dataclass
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
@@ -194,7 +194,8 @@ class AwsSession:
             endpoint_url=self._endpoint(service),
         )
         if self._connections is None:
-            self._connections = Connections(authorities(self._variables), self._proxies, config)
+            path = authorities(self._variables)
+            self._connections = Connections(Authorities(path) if path else None, self._proxies, config)
         self._connections.serve(client)
         Attempts(region, self._retrying, self._renew, self.moved).watch(client)
         return cast("object", client)

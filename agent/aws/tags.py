@@ -6,6 +6,7 @@ one thing. Source: https://github.com/opencontainers/distribution-spec/blob/main
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import re
 import ssl
@@ -14,6 +15,7 @@ from http.client import HTTPS_PORT, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 
 from agent.aws.ecr import MANIFESTS, Login
+from agent.errors import DeadlineExceeded
 from agent.host import image_names
 from agent.host.side_by_side import SideBySide
 from agent.report import record
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from agent.host.clock import Deadline
     from agent.host.proxy import Proxies
 
-SECONDS = 3.0
-"""For connecting and for each answer: who waits longer is better told by a pull."""
+SECONDS, IN_ALL_SECONDS = 3.0, 5.0
+"""For connecting to an address and for each answer, and for all: who waits longer is better told by a pull."""
 # Connections at once: to open one takes as long as two questions.
 _LANES = 3
 _OK = 200
@@ -55,7 +57,7 @@ class Tags:
             waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
             for reference in new:
                 waiting.put(reference)
-            with SideBySide(deadline) as jobs:
+            with contextlib.suppress(DeadlineExceeded), SideBySide(deadline.share(IN_ALL_SECONDS)) as jobs:
                 for _ in range(min(_LANES, len(new))):
                     jobs.start(f"asking {self._host} for tags", lambda: self._ask_all(waiting))
         found = {reference: self._digests.get(reference) for reference in every}
@@ -65,33 +67,25 @@ class Tags:
         return reference.startswith(f"{self._host}/") and not image_names.pinned(reference)
 
     def _ask_all(self, waiting: queue.SimpleQueue[str]) -> None:
-        """Ask for one after the other by one connection, for as long as the answers are good."""
+        """Ask for one after the other by one connection, until that breaks."""
         connection = HTTPSConnection(self._host, timeout=SECONDS, context=self._trust)
-        try:
+        with contextlib.closing(connection), contextlib.suppress(OSError, HTTPException):
             for reference in _taken(waiting):
-                digest = self._ask(connection, reference)
-                if digest is None:
-                    return
-                self._digests[reference] = digest
-        finally:
-            connection.close()
+                self._digests[reference] = self._ask(connection, reference)
 
     def _ask(self, connection: HTTPSConnection, reference: str) -> str | None:
+        """The digest; None when the answer has none. Raises what breaks the connection."""
         path = f"{image_names.repository(reference).removeprefix(self._host)}/manifests/{image_names.tag(reference)}"
         record.count(record.Costs(calls=1))
         doing = record.doing("aws", "ecr:HeadManifest")
         headers = {"Accept": MANIFESTS, "Authorization": self._login.authorization, "User-Agent": "delphi-agent"}
-        try:
+        with doing:
             connection.request("HEAD", f"/v2{path}", headers=headers)
             answer = connection.getresponse()
             answer.read()
-        except (OSError, HTTPException) as error:
-            doing.end(type(error).__name__)
-            return None
-        if answer.status != _OK:
-            doing.end(f"HTTP {answer.status}")
-            return None
-        doing.end()
+            if answer.status != _OK:
+                doing.end(f"HTTP {answer.status}")
+                return None
         digest = answer.getheader("Docker-Content-Digest", "")
         return digest if _DIGEST.fullmatch(digest) else None
 

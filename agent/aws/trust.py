@@ -28,24 +28,38 @@ def authorities(variables: Mapping[str, str]) -> str | None:
 
 
 # Where a system keeps the authorities of a file once more, one file each, under the hash of its name.
-_FOLDERS = {
+FOLDERS = {
     "/etc/ssl/certs/ca-certificates.crt": "/etc/ssl/certs",
     "/etc/pki/tls/certs/ca-bundle.crt": "/etc/pki/ca-trust/extracted/pem/directory-hash",
 }
 _HASH = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
-def load(context: ssl.SSLContext, path: str, folders: Mapping[str, str] = _FOLDERS) -> None:
-    """Let the context trust the authorities in a file; raises `OSError` when it cannot be read as one.
+class Authorities:
+    """The authorities in a file, of which a context is given only what it needs, as long as that is enough.
 
-    To parse all of them takes 20 ms of CPU, and a connection needs one. Where the system's folder holds as many as the
-    file does (an operator may have added one to the file alone), OpenSSL looks for that one there.
+    To parse all of them takes 20 ms of CPU, and a connection needs one: where the system has them in a folder too,
+    OpenSSL looks for that one there. The folder may lack one (it is not made anew each time that the file is), so a
+    server that is not trusted by it is no verdict before the whole file is loaded.
     """
-    folder = folders.get(path)
-    if folder is not None and 0 < _count(path) == _hashed(folder):
-        context.load_verify_locations(capath=folder)
-    else:
-        context.load_verify_locations(path)
+
+    def __init__(self, path: str, folders: Mapping[str, str] = FOLDERS) -> None:
+        self.path = path
+        self._folder = folders.get(path)
+        self.whole = False
+        """Whether all of them are loaded."""
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Let the context trust them; raises `OSError` when the file cannot be read as one."""
+        if self._folder is not None and 0 < _count(self.path) <= _hashed(self._folder):
+            context.load_verify_locations(capath=self._folder)
+        else:
+            self.load_whole(context)
+
+    def load_whole(self, context: ssl.SSLContext) -> None:
+        """Let it trust all that are in the file. Raises as `load`."""
+        context.load_verify_locations(self.path)
+        self.whole = True
 
 
 def _count(path: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from agent.errors import DeadlineExceeded, EngineError
@@ -142,14 +143,19 @@ class Engine:
         return None if image is None else image.id
 
     def image(self, reference: str) -> Image | None:
-        """The image with this name or id, None when the host does not have it."""
+        """The image with this name or id, None when the host does not have it, as it cannot where that is no name.
+
+        Nor has it one for its own platform where it only has that for another (with containerd's image store).
+        """
         import docker.errors
 
         with self._asking(f"looking for the image {reference}"):
             try:
                 return image_of(self._client().inspect_image(reference))
-            except docker.errors.ImageNotFound:
-                return None
+            except docker.errors.APIError as error:
+                if error.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST}:
+                    return None
+                raise
 
     def tag_image(self, identity: str, repository: str, tag: str) -> None:
         """Let `repository:tag` name this image, whatever it named before."""

@@ -46,11 +46,15 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """One image on the host, with its tags and the digests under which it was pulled (`name@sha256:...`)."""
+    """One image on the host, with its tags and the digests under which it was pulled (`name@sha256:...`).
+
+    `platform` is what it runs on (`linux/amd64`); a list of images does not say it.
+    """
 
     id: str
     tags: tuple[str, ...]
     digests: tuple[str, ...] = ()
+    platform: str = ""
 
 
 def image_of(data: Mapping[str, Any]) -> Image:
@@ -60,6 +64,7 @@ def image_of(data: Mapping[str, Any]) -> Image:
         data["Id"],
         tuple(tag for tag in tags if tag != "<none>:<none>"),
         tuple(digest for digest in digests if not digest.startswith("<none>@")),
+        f"{data['Os']}/{data['Architecture']}" if data.get("Architecture") else "",
     )
 
 

@@ -10,7 +10,7 @@ STATUS = "/run/delphi-agent/status.json"
 
 def below(root: str, path: str) -> str:
     """Where the absolute `path` of the host lies below `root`."""
-    return os.path.join(os.path.abspath(root), path.lstrip("/"))  # noqa: PTH100, PTH118 - without pathlib
+    return os.path.join(os.getcwd(), root, path.lstrip("/"))  # noqa: PTH109, PTH118 - without pathlib
 
 
 def read(path: str | os.PathLike[str]) -> bytes:

@@ -37,6 +37,12 @@ class SideBySide:
         job.start()
         return job
 
+    def forget(self, job: Job[T]) -> None:
+        """Neither wait for this job any more nor tell what became of it."""
+        with self.changed:
+            self._jobs.remove(cast("Job[object]", job))
+            self.changed.notify_all()
+
     def __enter__(self) -> Self:
         return self
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.aws.tags import Tags
+from agent.errors import EngineError
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
@@ -25,11 +27,19 @@ def to_pull(run: Run, model: Model, tags: Tags | None) -> Mapping[str, Sequence[
     with run.step("tags", "finding out which images have changed") as step:
         wanted = images.to_pull(run.engine, model)
         if tags is not None:
-            there = images.in_doubt(run.engine, model, wanted)
-            same = images.unmoved(there, tags.digests(there, run.deadline))
+            same = _unmoved(run, model, wanted, tags)
             wanted = {reference: names for reference, names in wanted.items() if reference not in same}
         step.detail = f"{len(wanted)} of {amount(len(model.images), 'image')} to pull"
     return wanted
+
+
+def _unmoved(run: Run, model: Model, wanted: Iterable[str], tags: Tags) -> frozenset[str]:
+    """What is known to be the registry's; nothing when the engine does not say: who needs its answer tells of that."""
+    try:
+        there = images.in_doubt(run.engine, model, wanted, os.uname().machine)
+    except EngineError:
+        return frozenset()
+    return images.unmoved(there, tags.digests(there, run.deadline))
 
 
 def pull_images(

@@ -55,28 +55,20 @@ def look_up(run: Run, loaded: Bootstrap, cloud: Cloud, parsed: Manifest) -> Look
     return found
 
 
-def look_up_early(run: Run, loaded: Bootstrap, cloud: Cloud, guess: Manifest, told: Callable[[], Manifest]) -> Lookups:
-    """As `look_up`, for the manifest that `told` waits for; begun meanwhile, with what `guess` asks.
+def look_up_early(run: Run, loaded: Bootstrap, cloud: Cloud, guess: Manifest, holds: Callable[[], bool]) -> Lookups:
+    """As `look_up`, begun before the manifest is known to be this one; `holds` waits until it is known whether it is.
 
-    Most reruns find the manifest as it was. When the guess was wrong, what was found for it is forgotten, faults
-    included. Raises what `told` raises.
+    Where it is not, what was found means nothing, faults included.
     """
-    missing: AgentError | None = None
     with run.step("values", _READING) as step:
-        early = _or_fault(lambda: _ask(run, loaded, cloud, guess))
-        try:
-            parsed = told()
-        except AgentError as error:
-            # That is told by the step that it happened in.
-            missing, step.detail = error, "of no use without the bundle"
-        else:
-            if not lookup.asks_the_same(guess, parsed, loaded):
-                early = _ask(run, loaded, cloud, parsed)
-            if isinstance(early, AgentError):
-                raise early
-            step.detail = early.text
-            return early
-    raise missing
+        found = _or_fault(lambda: _ask(run, loaded, cloud, guess))
+        if not holds():
+            step.detail = "asked too early: the bundle is another one"
+            return Lookups()
+        if isinstance(found, AgentError):
+            raise found
+        step.detail = found.text
+    return found
 
 
 def _or_fault(ask: Callable[[], Lookups]) -> Lookups | AgentError:

@@ -13,6 +13,7 @@ from agent.errors import BundleError, BundleMissing
 from agent.steps import keys
 from agent.steps.caps import Caps
 from agent.steps.keys import HOST_LOCAL
+from agent.steps.records import BundleFile
 
 MANIFEST = "vars.yaml"
 COMMON = "common"
@@ -59,6 +60,14 @@ class Listing:
     def entry(self, path: str) -> Entry | None:
         """The entry for a path relative to /opt/services."""
         return self._by_path.get(path)
+
+    def is_applied(self, applied: Mapping[str, BundleFile]) -> bool:
+        """Whether every object is one that was applied before, by what S3 says of it."""
+        recorded = (applied.get(entry.path) for entry in self.entries)
+        return all(
+            file is not None and (file.etag, file.size) == (entry.source.etag, entry.source.size)
+            for file, entry in zip(recorded, self.entries, strict=True)
+        )
 
     @cached_property
     def _by_path(self) -> Mapping[str, Entry]:

@@ -10,6 +10,9 @@ from agent.host import image_names
 from agent.host.engine_answers import Image
 from agent.steps.compose import Model
 
+# Of machines without variants.
+_PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+
 
 class Images(Protocol):
     """What is asked of the engine."""
@@ -37,14 +40,16 @@ def to_pull(engine: Images, model: Model) -> dict[str, list[str]]:
     }
 
 
-def in_doubt(engine: Images, model: Model, wanted: Iterable[str]) -> dict[str, Image]:
+def in_doubt(engine: Images, model: Model, wanted: Iterable[str], machine: str) -> dict[str, Image]:
     """Those of `wanted` that the host has, and whose digest in the registry would tell that they are the same ones.
 
-    Not where a service names a platform: a digest may stand for the images of several.
+    A digest may stand for the images of several platforms: that of the host (`machine`, as uname(2) has it) is meant,
+    and where a service names one, or the image has another, a pull finds out which.
     """
     foreign = {item.image for item in model.services if item.platform}
     found = {reference: engine.image(reference) for reference in wanted if reference not in foreign}
-    return {reference: image for reference, image in found.items() if image is not None}
+    own = _PLATFORMS.get(machine)
+    return {reference: image for reference, image in found.items() if image is not None and image.platform == own}
 
 
 def unmoved(images: Mapping[str, Image], digests: Mapping[str, str]) -> frozenset[str]:

@@ -108,21 +108,6 @@ def look_up(
     return _with_late_externals(lookups, manifest, bootstrap, secret_source)
 
 
-def asks_the_same(one: Manifest, other: Manifest, bootstrap: Bootstrap) -> bool:
-    """Whether what was found for one manifest is what would be found for the other."""
-    if one == other:
-        return True
-    if external.has_late_ids(one, bootstrap) or external.has_late_ids(other, bootstrap):
-        return False
-    return _question(one, bootstrap) == _question(other, bootstrap)
-
-
-def _question(manifest: Manifest, bootstrap: Bootstrap) -> tuple[str, list[str]] | None:
-    if all(variable.local for variable in manifest.variables):
-        return None
-    return manifest.service, sorted(external.ids(manifest, bootstrap))
-
-
 def _with_late_externals(
     lookups: Lookups, manifest: Manifest, bootstrap: Bootstrap, secret_source: _SecretSource
 ) -> Lookups:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import bound, chart, growth_report, table, targets
+from tests.bench import bound, cases, chart, growth_report, table, targets
 from tests.bench.results import Result
 from tests.bench.worlds import SPECS
 from tests.lab.aws_model import Json
@@ -67,7 +67,8 @@ def save(path: Path | None, made: Callable[[], str]) -> None:
 def _about(about: Mapping[str, Json]) -> str:
     versions = ", ".join(f"{name} {_number(text)}" for name, text in about["versions"].items())
     stand_in = f"The suite's AWS, measured on its own before the rest: {about['stand-in']}."
-    return f"{about['machine']}; {versions}; {about['runs']} rounds each.\n{stand_in}"
+    rounds = f"{about['runs']} rounds each, {cases.QUICK_TIMES} times as many where one takes less than"
+    return f"{about['machine']}; {versions}; {rounds} {cases.QUICK_SECONDS:g} s.\n{stand_in}"
 
 
 def _number(text: str) -> str:

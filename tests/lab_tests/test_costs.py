@@ -10,6 +10,7 @@ from tests.lab import images
 from tests.lab.aws import Fault
 from tests.lab.aws_model import REGISTRY
 from tests.lab.lab import Lab
+from tests.lab.process import wait_until
 from tests.lab.registry import PASSWORD
 from tests.lab.registry_door import RegistryFault
 from tests.lab.world import TAG
@@ -26,6 +27,8 @@ ALWAYS = {
     "secretsmanager:ListSecrets": 1,
     "secretsmanager:BatchGetSecretValue": 1,
 }
+# Needs no value.
+ALONE = "services: {telapi: {image: '${ECR_REGISTRY}/app:${ECR_TAG}', init: true, command: [sleep, '1000']}}\n"
 # Token, role, its keys, the identity document, what is put into variables.
 IMDS_REQUESTS = 6
 CONFIG, PULL, DRY_RUN, UP = (
@@ -84,29 +87,46 @@ def test_the_calls_of_a_rerun_wait_for_each_other_no_more_than_they_must(instanc
     assert longest_chain(instance.aws.calls()) <= 2
 
 
-def test_values_are_asked_for_twice_only_where_the_new_manifest_asks_for_others(instance: Lab) -> None:
+def test_values_are_asked_for_again_when_the_bundle_is_another_one(instance: Lab) -> None:
+    """Else a value that was put before the bundle that needs it was uploaded could be missed."""
     init(instance)
+
+    instance.world.put_file("api/Caddyfile", "# another\n")
+    changed, *_ = cost(instance)
+    unchanged, *_ = cost(instance)
+
+    assert changed["ssm:GetParametersByPath"] == 2 * ALWAYS["ssm:GetParametersByPath"]
+    assert unchanged == ALWAYS
+
+
+def test_a_value_that_was_put_before_its_bundle_is_never_missed(instance: Lab) -> None:
+    init(instance)
+    # The values are asked for, the bucket is slow, and meanwhile somebody puts a value and uploads what needs it.
+    instance.aws.add_fault(Fault("s3:ListObjectsV2 .*/api/", kind="delay", delay=2.0))
+    running = instance.machine.start_process([*instance.agent_command(), "init"], env=instance.agent_env())
+    wait_until(lambda: instance.aws.calls("ssm:GetParametersByPath"), "the early question")
+    instance.world.put_parameter("ADDED", "seeded")
     manifest = instance.machine.path("/opt/services/api/vars.yaml").read_text()
+    instance.world.put_file("api/vars.yaml", f"{manifest}  - {{name: ADDED, required: true}}\n")
 
-    instance.world.put_file("api/vars.yaml", f"{manifest}  - {{name: ADDED, default: x}}\n")
-    same, *_ = cost(instance)
-    instance.world.put_file("api/vars.yaml", manifest.replace("service: api", "service: other"))
-    other = instance.agent("init")
+    assert running.wait() == 0, running.stderr()
 
-    assert same["ssm:GetParametersByPath"] == ALWAYS["ssm:GetParametersByPath"]
-    assert same["secretsmanager:ListSecrets"] == ALWAYS["secretsmanager:ListSecrets"]
-    paths = [call.resource for call in instance.aws.calls("ssm:GetParametersByPath")]
-    assert len(paths) == 3, paths
-    assert other.returncode == 66, other.stderr
-    assert "/other/" in other.stderr
+
+def test_a_slow_question_that_was_asked_in_vain_is_not_waited_for(instance: Lab) -> None:
+    init(instance)
+    instance.world.put_file("api/vars.yaml", "service: api\nvariables: []\n")
+    instance.world.put_file("api/docker-compose.yaml", ALONE)
+    instance.aws.add_fault(Fault("ssm:GetParametersByPath", kind="hang", times=None))
+
+    done = instance.agent("init", "--deadline", "15")
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_was_asked_for_in_vain_cannot_fail_a_run(instance: Lab) -> None:
     init(instance)
-    local = "service: api\nvariables: []\n"
-    compose = "services: {telapi: {image: '${ECR_REGISTRY}/app:${ECR_TAG}', init: true, command: [sleep, '1000']}}\n"
-    instance.world.put_file("api/vars.yaml", local)
-    instance.world.put_file("api/docker-compose.yaml", compose)
+    instance.world.put_file("api/vars.yaml", "service: api\nvariables: []\n")
+    instance.world.put_file("api/docker-compose.yaml", ALONE)
     instance.aws.add_fault(Fault("ssm:GetParametersByPath", code="InvalidFilterKey", status=400, times=None))
 
     done = instance.agent("init")

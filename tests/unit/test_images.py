@@ -86,9 +86,12 @@ def test_an_image_that_is_pinned_and_here_need_not_be_asked_for() -> None:
 
 def test_an_image_is_the_same_one_when_the_registry_has_its_digest_under_the_same_name() -> None:
     elsewhere = f"{HOST}/copy/api@sha256:bb"
-    store = Store(Image("sha256:1", (API,), (elsewhere, PINNED)), Image("sha256:2", (DB,), (f"{DB}@sha256:cc",)))
+    store = Store(
+        Image("sha256:1", (API,), (elsewhere, PINNED), "linux/amd64"),
+        Image("sha256:2", (DB,), (f"{DB}@sha256:cc",), "linux/amd64"),
+    )
     seen = model(service("api", API), service("db", DB), service("gone", f"{HOST}/gone:1"))
-    there = images.in_doubt(store, seen, [API, DB, f"{HOST}/gone:1"])
+    there = images.in_doubt(store, seen, [API, DB, f"{HOST}/gone:1"], "x86_64")
 
     assert set(there) == {API, DB}
     assert images.unmoved(there, {API: "sha256:aa", DB: "sha256:cc"}) == {API, DB}
@@ -96,11 +99,21 @@ def test_an_image_is_the_same_one_when_the_registry_has_its_digest_under_the_sam
     assert images.unmoved(there, {}) == frozenset()
 
 
-def test_an_image_for_a_platform_of_its_service_is_always_pulled() -> None:
-    store = Store(Image("sha256:1", (API,), (PINNED,)))
-    foreign = replace(service("api", API), platform="linux/arm64")
+@pytest.mark.parametrize(
+    ("wanted", "platform", "machine"),
+    [
+        ("linux/arm64", "linux/amd64", "x86_64"),
+        ("", "linux/arm64", "x86_64"),
+        ("", "linux/amd64", "riscv64"),
+        ("", "", "x86_64"),
+    ],
+    ids=["its service names one", "it was pulled for another", "a machine with variants", "none that is known"],
+)
+def test_an_image_of_another_platform_than_the_hosts_is_always_pulled(wanted: str, platform: str, machine: str) -> None:
+    store = Store(Image("sha256:1", (API,), (PINNED,), platform))
+    seen = model(replace(service("api", API), platform=wanted))
 
-    assert images.in_doubt(store, model(foreign), [API]) == {}
+    assert images.in_doubt(store, seen, [API], machine) == {}
 
 
 def test_a_host_that_has_what_would_be_started_is_fine() -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent.errors import AccessDenied, AwsError
 from agent.host.clock import Deadline, SystemClock
 from agent.steps.bootstrap import Bootstrap
-from agent.variables.lookup import Lookups, asks_the_same, look_up
+from agent.variables.lookup import Lookups, look_up
 from agent.variables.manifest import Manifest, parse
 from tests.unit.fakes_aws import (
     FakeSecretsManager,
@@ -75,31 +75,6 @@ def test_nothing_is_asked_when_every_variable_is_local() -> None:
 
     assert not lookups.asked
     assert lookups.text == "nothing to ask: every variable is local"
-
-
-@pytest.mark.parametrize(
-    ("other", "same"),
-    [
-        ("service: api\nvariables:\n- {name: B, required: true}\n- {name: C, source: local}\n", True),
-        ("service: web\nvariables:\n- {name: A}\n", False),
-        ("service: api\nvariables:\n- {name: A, source: local}\n", False),
-        (EXTERNAL, False),
-    ],
-    ids=["other variables", "another service", "nothing to ask", "an external secret"],
-)
-def test_two_manifests_ask_the_same_when_the_same_answers_are_wanted(other: str, *, same: bool) -> None:
-    bootstrap = bootstrap_of({"DB_MASTER_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:1:secret:db"})
-
-    assert asks_the_same(manifest_of(REMOTE), manifest_of(other), bootstrap) is same
-    assert asks_the_same(manifest_of(other), manifest_of(other), bootstrap)
-
-
-def test_secrets_whose_arns_are_values_themselves_are_the_same_only_for_one_manifest() -> None:
-    late = EXTERNAL.replace(", source: local", "")
-    bootstrap = bootstrap_of()
-
-    assert asks_the_same(manifest_of(late), manifest_of(late), bootstrap)
-    assert not asks_the_same(manifest_of(late), manifest_of(f"{late}- {{name: C}}\n"), bootstrap)
 
 
 def test_parameters_and_secrets_of_the_service_are_read() -> None:

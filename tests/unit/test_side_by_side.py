@@ -220,3 +220,13 @@ def test_a_job_sees_the_context_of_whoever_started_it() -> None:
 def test_threads_of_jobs_do_not_keep_the_process_alive() -> None:
     with SideBySide(short()) as jobs:
         assert jobs.start("looking", lambda: threading.current_thread().daemon).result()
+
+
+def test_a_forgotten_job_is_neither_waited_for_nor_told_of() -> None:
+    with SideBySide(short()) as jobs:
+        slow, bad = jobs.start("sleeping", hangs), jobs.start("failing", fails(error()))
+        fine = jobs.start("working", lambda: 7)
+        jobs.forget(slow)
+        jobs.forget(bad)
+
+    assert fine.result() == 7

@@ -8,10 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import SSLError
 
-from agent.aws import trust
+from agent.aws.connections import Connections
 from agent.aws.ecr import Login
 from agent.aws.tags import Tags
+from agent.aws.trust import Authorities
 from agent.host.clock import Deadline, SystemClock
 from agent.host.proxy import Proxies
 from agent.secret import Secret
@@ -40,7 +44,7 @@ def folder(tmp_path: Path, identity: Path) -> Path:
 
 def loaded(path: Path, folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trust.load(context, str(path), {str(path): str(folder)})
+    Authorities(str(path), {str(path): str(folder)}).load(context)
     return context
 
 
@@ -93,3 +97,38 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes | None) -> N
 
     with pytest.raises(OSError, match=r"No such file|NO_CERTIFICATE|no certificate|NO_START_LINE"):
         loaded(path, empty)
+
+
+def test_a_folder_that_was_not_made_anew_is_no_verdict(identity: Path, folder: Path, tmp_path: Path) -> None:
+    """The file has the authority of today, and the folder another one under the name of a former one's."""
+    another = tmp_path / "another"
+    another.mkdir()
+    shutil.copy(make_identity(another), folder / "authority.pem")
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(identity)
+    authorities = Authorities(str(identity), {str(identity): str(folder)})
+    connections = Connections(authorities, Proxies(), Config(connect_timeout=5, read_timeout=5))
+    assert connections.trust is not None
+    assert connections.trust.cert_store_stats()["x509"] == 0
+
+    with Loopback(lambda _: Reply(200, b"here"), tls=server_side) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        request = AWSRequest("GET", url).prepare()
+        assert connections.send(request).content == b"here"
+    assert connections.trust.cert_store_stats()["x509"] > 0
+
+
+def test_a_server_that_no_authority_vouches_for_is_refused(identity: Path, folder: Path, tmp_path: Path) -> None:
+    another = tmp_path / "another"
+    another.mkdir()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(make_identity(another))
+    authorities = Authorities(str(identity), {str(identity): str(folder)})
+    connections = Connections(authorities, Proxies(), Config(connect_timeout=5, read_timeout=5))
+
+    with Loopback(lambda _: Reply(200, b"here"), tls=server_side) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        request = AWSRequest("GET", url).prepare()
+        for _ in range(2):
+            with pytest.raises(SSLError, match="certificate verify failed"):
+                connections.send(request)
