@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import bound, cases, chart, growth_report, table, targets
+from tests.bench import bound, chart, growth_report, table, targets
 from tests.bench.results import Result
 from tests.bench.worlds import SPECS
 from tests.lab.aws_model import Json
@@ -24,7 +24,7 @@ _PART = re.compile(r"(<!-- made by tests/bench/report.py -->\n).*(\n<!-- end -->
 
 def whole(found: Sequence[Result], about: Mapping[str, object], *, every: bool) -> str:
     """All tables, and what was measured with what; without `every`, no targets that were not looked at."""
-    parts = [_about(about)]
+    parts = [_about(about, found)]
     for world, rtt in dict.fromkeys((result.world, result.rtt) for result in found):
         parts += [f"## {world}, {rtt:g} ms", table.of_results(found, world, rtt)]
     if trips := table.of_round_trips(found):
@@ -37,7 +37,7 @@ def part_of_readme(kept: Path = KEPT, grown: Path = GROWN) -> str:
     """What the README shows of the figures that are kept."""
     document = json.loads(kept.read_text())
     found = [Result.from_json(item) for item in document.pop("results")]
-    parts = [_about(document), table.brief(found), targets.of_targets(found)]
+    parts = [_about(document, found), table.brief(found), targets.of_targets(found)]
     if grown.exists():
         parts.append(growth_report.of_series(growth_report.load(grown)))
     return "\n\n".join(parts)
@@ -64,11 +64,12 @@ def save(path: Path | None, made: Callable[[], str]) -> None:
         path.write_text(made())
 
 
-def _about(about: Mapping[str, Json]) -> str:
+def _about(about: Mapping[str, Json], found: Sequence[Result]) -> str:
     versions = ", ".join(f"{name} {_number(text)}" for name, text in about["versions"].items())
     stand_in = f"The suite's AWS, measured on its own before the rest: {about['stand-in']}."
-    rounds = f"{about['runs']} rounds each, {cases.QUICK_TIMES} times as many where one takes less than"
-    return f"{about['machine']}; {versions}; {rounds} {cases.QUICK_SECONDS:g} s.\n{stand_in}"
+    fewest, *more = sorted({len(samples) for result in found for samples in result.samples.values()})
+    rounds = f"{fewest} rounds each{f', up to {more[-1]} of what is soon done' if more else ''}"
+    return f"{about['machine']}; {versions}; {rounds}.\n{stand_in}"
 
 
 def _number(text: str) -> str:

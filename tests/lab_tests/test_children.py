@@ -13,7 +13,8 @@ import pytest
 from tests.lab import docker_wrapper
 from tests.lab.lab import Lab
 from tests.lab.process import Running, wait_until
-from tests.lab.world import BUNDLE
+from tests.lab.registry_door import RegistryFault
+from tests.lab.world import BUNDLE, TAG
 
 # The time between TERM and KILL, and some more for two cores that others use too.
 SOON = 5.0
@@ -94,6 +95,8 @@ def test_compose_ends_before_an_agent_that_is_interrupted(instance: Lab, number:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_pulls_and_compares_takes_both_children_along(instance: Lab, number: signal.Signals) -> None:
     assert instance.agent("init").returncode == 0
+    # Where the registry does not say what the tag names, a pull finds out.
+    instance.registry.add_fault(RegistryFault(f"HEAD /v2/app/manifests/{TAG}", 500))
     docker_wrapper.put(instance, "case \" $* \" in *' pull '*|*--dry-run*) exec sleep 6111 ;; esac")
     running = start(instance)
     wait_until(lambda: len(processes(instance, "sleep\0006111")) == 2, "both children", 30)

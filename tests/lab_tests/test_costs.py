@@ -53,6 +53,8 @@ def cost(lab: Lab) -> tuple[Counter[str], int, int, list[str]]:
 
 
 def test_a_first_boot_fetches_the_manifest_then_each_object_and_asks_for_everything_else_once(instance: Lab) -> None:
+    instance.engine.forget_images()
+
     calls, opened, asked, children = cost(instance)
 
     # The manifest first, by itself: what it names is asked for while the whole bundle is fetched.

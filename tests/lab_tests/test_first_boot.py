@@ -297,6 +297,7 @@ def test_two_runs_never_meet(instance: Lab) -> None:
 def test_the_status_shows_steps_calls_and_bytes_and_the_timeline_draws_them(instance: Lab) -> None:
     assert instance.agent("status").returncode == 69
     assert instance.agent("timeline").returncode == 69
+    instance.engine.forget_images()
     instance.aws.add_fault(Fault("ssm:GetParametersByPath", status=400, code="ThrottlingException", times=1))
     assert instance.agent("init").returncode == 0
 
@@ -311,7 +312,7 @@ def test_the_status_shows_steps_calls_and_bytes_and_the_timeline_draws_them(inst
     assert by_name["bundle"]["calls"] >= 3
     assert by_name["bundle"]["received"] > 100
     assert all(step["seconds"] is not None for step in document["steps"])
-    # botocore's own requests are all there are.
+    # botocore's own requests are all there are: of an image that is not on the host no tag is asked for.
     assert document["totals"]["calls"] == len(instance.aws.calls())
     assert "verified" in shown.stdout
     assert "telapi" in shown.stdout
