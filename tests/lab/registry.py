@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -75,21 +76,31 @@ class Registry:
         def ready() -> bool:
             if process.returncode is not None:
                 raise LabError(f"the registry ended: {process.stdout()[-2000:]}")
-            with contextlib.suppress(OSError):
-                connection = self._connect(port)
-                connection.connect()
-                connection.close()
-                return True
-            return False
+            return self._answers(port)
 
         wait_until(ready, "the registry")
 
+    def _is_silent(self, port: int) -> bool:
+        return not self._answers(port)
+
+    def _answers(self, port: int) -> bool:
+        with contextlib.suppress(OSError):
+            connection = self._connect(port)
+            connection.connect()
+            connection.close()
+            return True
+        return False
+
     def stop(self) -> None:
         """Connections are refused from now on."""
+        ports = {443, self._watch.port}
         self._watch.stop()
         if self._process is not None:
             self._process.kill()
             self._process = None
+        # What was killed in a namespace of its own keeps its port for a moment: the next one could not have it.
+        for port in ports:
+            wait_until(functools.partial(self._is_silent, port), f"the end of what had port {port}")
 
     def watch(self) -> None:
         """From now on every request is written down, and may be broken; until the next reset()."""
