@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import SSLError  # noqa: TID253 - with the next one
+from botocore.exceptions import SSLError  # noqa: TID253 - `agent.aws.session` loads this module with the first client, when botocore is loaded
 from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path  # noqa: TID253 - its class is made of botocore's; `agent.aws.session` loads this module with the first client
 
 from agent.aws.trust import Authorities
@@ -18,6 +18,7 @@ from agent.host import proxy_url
 from agent.host.proxy import Proxies
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
     from botocore.config import Config
 
 
@@ -69,7 +70,7 @@ class Connections(URLLib3Session):
         """Have a client make its calls here."""
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 
-    def send(self, request: Any) -> Any:  # noqa: ANN401 - botocore's own signature, which its stubs leave out
+    def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
         """The answer; a server that is not trusted is asked again once, when all authorities are loaded."""
         whole = self._authorities.whole
         try:

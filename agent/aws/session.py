@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, cast
 
+from agent.aws import held_credentials
 from agent.aws.attempts import Attempts
 from agent.aws.retrying import Retrying
 from agent.aws.trust import Authorities, authorities
@@ -231,25 +232,6 @@ class AwsSession:
             core.get_component("config_store").set_config_provider("profile", nothing)
             # As the AWS CLI does it: reading times took four fifths of reading a listing, and nobody asks for one.
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-            core._credentials = _sdk_credentials(self._credentials)  # noqa: SLF001 - there is no setter for refreshable credentials
+            core._credentials = held_credentials.held(self._credentials)  # noqa: SLF001 - there is no setter for refreshable credentials
             self._session = core
         return self._session
-
-
-def _sdk_credentials(credentials: Credentials) -> object:
-    import botocore.credentials
-
-    def fetch() -> dict[str, str | None]:
-        keys = credentials.fetch()
-        return {
-            "access_key": keys.access_key_id.reveal(),
-            "secret_key": keys.secret_access_key.reveal(),
-            "token": keys.session_token.reveal() if keys.session_token else None,
-            "expiry_time": keys.expires,
-        }
-
-    first = fetch()
-    core: Any = botocore.credentials
-    if first["expiry_time"] is None:
-        return core.Credentials(first["access_key"], first["secret_key"], first["token"], method=credentials.source)
-    return core.RefreshableCredentials.create_from_metadata(first, fetch, method=credentials.source)
