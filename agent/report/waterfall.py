@@ -167,8 +167,10 @@ def ticks(seconds: float, most: int) -> list[float]:
     """Round times from 0 on, at most `most` of them up to `seconds`."""
     small = (factor * 10.0**power for power in range(-3, 0) for factor in (1, 2, 5))
     for step in itertools.chain(small, map(float, _TICKS)):
-        if seconds / step < most:
-            return [number * step for number in range(math.floor(seconds / step + 1e-9) + 1)]
+        # Binary fractions: 0.6 holds 0.2 a little less than three times.
+        count = math.floor(seconds / step + 1e-9) + 1
+        if count <= most:
+            return [number * step for number in range(count)]
     return [0.0]
 
 

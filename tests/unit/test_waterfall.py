@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.cli import timeline
@@ -336,6 +336,7 @@ def test_no_text_of_the_picture_begins_outside_of_it() -> None:
 
 
 @given(st.floats(0.0, 1e6), st.integers(1, 50))
+@example(0.6, 3)
 def test_the_scale_is_round_and_bounded(seconds: float, most: int) -> None:
     made = ticks(seconds, most)
 
