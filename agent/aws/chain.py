@@ -17,7 +17,7 @@ from agent.errors import AgentError, AwsError, BootstrapError
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 
-TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable, whose value is the path of a file
+WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
 ROLE_ARN = "AWS_ROLE_ARN"
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -27,7 +27,7 @@ def find(variables: Mapping[str, str], region: str, proxies: Proxies) -> Credent
     """Credentials for which the variables are set, None when they are not; nothing is asked before the first use."""
     # An empty variable is one that is not set; botocore would take it for a value.
     given = {name: value for name, value in variables.items() if value}
-    if TOKEN_FILE in given:
+    if WEB_IDENTITY in given:
         return _web_identity(given, region, proxies)
     if RELATIVE_URI in given or FULL_URI in given:
         return _container(given)
@@ -42,14 +42,18 @@ def account_of_role(arn: str) -> str | None:
 
 def _web_identity(variables: Mapping[str, str], region: str, proxies: Proxies) -> Credentials:
     role = variables.get(ROLE_ARN, "")
-    doing = f"assuming the role {role} with the web identity in {variables[TOKEN_FILE]}"
+    doing = f"assuming the role {role} with the web identity in {variables[WEB_IDENTITY]}"
     if not role:
         raise BootstrapError(
-            f"reading {TOKEN_FILE}",
+            f"reading {WEB_IDENTITY}",
             f"it is set and {ROLE_ARN} is not",
-            f"set both, or remove {TOKEN_FILE} so that the instance's role is used",
+            f"set both, or remove {WEB_IDENTITY} so that the instance's role is used",
         )
-    names = {"web_identity_token_file": TOKEN_FILE, "role_arn": ROLE_ARN, "role_session_name": "AWS_ROLE_SESSION_NAME"}
+    names = {
+        "web_identity_token_file": WEB_IDENTITY,
+        "role_arn": ROLE_ARN,
+        "role_session_name": "AWS_ROLE_SESSION_NAME",
+    }
     profile = {key: variables[name] for key, name in names.items() if name in variables}
     nobody = Credentials(source="none", fetch=lambda: Keys(Secret("none"), Secret("none")))
     session = AwsSession(region, nobody, proxies, variables)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import SSLError  # noqa: TID253 - `agent.aws.session` loads this module with the first client, when botocore is loaded
 from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cert_path  # noqa: TID253 - its class is made of botocore's; `agent.aws.session` loads this module with the first client
 
 from agent.aws.trust import Authorities
@@ -20,6 +19,14 @@ from agent.host.proxy import Proxies
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
     from botocore.config import Config
+    from botocore.endpoint import Endpoint
+    from urllib3 import HTTPSConnectionPool
+
+
+class Client(Protocol):
+    """A client of the SDK's, by what its stubs leave out."""
+
+    _endpoint: Endpoint
 
 
 class Rules:
@@ -66,12 +73,14 @@ class Connections(URLLib3Session):
         super().__init__(**settings)
         self._proxy_config = Rules(proxies)
 
-    def serve(self, client: Any) -> None:  # noqa: ANN401 - what is set is private, and not in its stubs
+    def serve(self, client: Client) -> None:
         """Have a client make its calls here."""
         client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
 
     def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
         """The answer; a server that is not trusted is asked again once, when all authorities are loaded."""
+        from botocore.exceptions import SSLError
+
         whole = self._authorities.whole
         try:
             return super().send(request)
@@ -84,7 +93,7 @@ class Connections(URLLib3Session):
     def _get_ssl_context(self) -> ssl.SSLContext:
         return self.trust or create_urllib3_context()
 
-    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:  # noqa: ANN401 - botocore does not say its type
+    def _setup_ssl_cert(self, conn: HTTPSConnectionPool, url: str, verify: object) -> None:
         super()._setup_ssl_cert(conn, url, verify)  # type: ignore[misc] # the stubs leave it out
         if self.trust is not None:
             conn.ca_certs = None

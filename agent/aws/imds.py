@@ -44,12 +44,13 @@ class _NotFoundError(Exception):
 class Imds:
     """A client for one instance; safe across threads. Every method waits within the deadline that it is given.
 
-    `seconds` is the bound of one request. Raises `BootstrapError` when the configured endpoint cannot be one.
+    Raises `BootstrapError` when the configured endpoint cannot be one.
     """
 
     def __init__(self, variables: Mapping[str, str], seconds: float = ANSWER_SECONDS) -> None:
         self._endpoints = imds_wire.endpoints(variables)
-        self._seconds = seconds
+        self.seconds = seconds
+        """The bound of one request."""
         # Endpoint and token belong together, and a refresh in another thread replaces both at once.
         self._door: tuple[Endpoint, Secret] | None = None
         self.configured = bool(variables.get(imds_wire.CONFIGURED, "").strip())
@@ -62,7 +63,7 @@ class Imds:
     def hasty(self) -> Imds:
         """A client of the same service for what is only good to know: it gives up on a request after half a second."""
         other = copy.copy(self)
-        other._seconds = HASTY_SECONDS  # noqa: SLF001 - it is one of this class
+        other.seconds = HASTY_SECONDS
         return other
 
     def wait(self, deadline: Deadline) -> None:
@@ -110,7 +111,7 @@ class Imds:
 
         def put(endpoint: Endpoint) -> None:
             try:
-                answers.put((endpoint, _put_token(endpoint, self._seconds)))
+                answers.put((endpoint, _put_token(endpoint, self.seconds)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the waiting thread must hear of it
                 answers.put((endpoint, error))
 
@@ -144,7 +145,7 @@ class Imds:
     def _get(self, door: tuple[Endpoint, Secret], path: str) -> Answer:
         endpoint, token = door
         headers = {"X-aws-ec2-metadata-token": token.reveal()}
-        return imds_wire.ask(endpoint, "GET", f"/{SCHEMA}/{path}", headers, self._seconds)
+        return imds_wire.ask(endpoint, "GET", f"/{SCHEMA}/{path}", headers, self.seconds)
 
     def _compare_clocks(self, answer: Answer, clock: Clock) -> None:
         if answer.date is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.aws.failures import calling, code_of, from_code, is_denied, is_passing, translate
 from agent.dataclass import dataclass
@@ -12,7 +12,12 @@ from agent.secret import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import BatchGetSecretValueRequestTypeDef, ListSecretsRequestTypeDef
+    from mypy_boto3_secretsmanager.type_defs import (
+        BatchGetSecretValueRequestTypeDef,
+        GetSecretValueResponseTypeDef,
+        ListSecretsRequestTypeDef,
+        SecretValueEntryTypeDef,
+    )
 
 # The API's own limits.
 BATCH = 20
@@ -107,7 +112,7 @@ class Secrets:
         return f"arn:{meta.partition}:secretsmanager:{meta.region_name}:*:secret:{asked.rpartition('/')[0]}/*"
 
 
-def _text(item: Any) -> Secret:  # noqa: ANN401 - one shape of several answers of the SDK
+def _text(item: SecretValueEntryTypeDef | GetSecretValueResponseTypeDef) -> Secret:
     """A secret's text; one that is stored as bytes is read as UTF-8, with other bytes kept (PEP 383)."""
     if "SecretString" in item:
         return Secret(item["SecretString"])
