@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
@@ -12,7 +11,8 @@ from agent.compose_file.files import Files
 from agent.compose_file.finding import Finding, Place, error
 from agent.dataclass import dataclass
 from agent.errors import HostError
-from agent.variables.yaml_document import MOST_EVENTS, MOST_LEVELS, Entry
+from agent.variables.yaml_bounds import MOST_EVENTS, OutOfBoundsError, bounded, problem
+from agent.variables.yaml_document import Entry
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20
 
 _MERGE = "tag:yaml.org,2002:merge"
-_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
 _FIX = "correct the file where the bundle is made"
 
 
@@ -72,25 +71,22 @@ def read(data: bytes, name: str, path: Path = Path()) -> Source:
 def _parsed(path: Path, name: str, text: str) -> Source:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    documents: list[Node] = []
     try:
-        level = 0
-        for count, event in enumerate(yaml.parse(text, loader)):
-            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if level > MOST_LEVELS or count > MOST_EVENTS:
-                where = _marked(name, getattr(event, "start_mark", None))
-                return Source(path, name, findings=(_invalid(where, "nested too deep, or too large"),))
-        documents = tuple(yaml.compose_all(text, loader))
+        loader = bounded(text, MOST_EVENTS)
+        while loader.check_node():
+            documents.append(loader.get_node())
+    except OutOfBoundsError as failure:
+        fault = _invalid(_marked(name, failure.mark), "nested too deep, or too large")
+        return Source(path, name, findings=(fault,))
     except yaml.MarkedYAMLError as failure:
         where = _marked(name, failure.problem_mark or failure.context_mark)
-        # Some of PyYAML's texts quote the file, which may hold secrets.
-        problem = _QUOTED.sub("...", ", ".join(filter(None, (failure.context, failure.problem))))
-        return Source(path, name, findings=(_invalid(where, f"invalid YAML: {problem}"),))
+        return Source(path, name, findings=(_invalid(where, f"invalid YAML: {problem(failure)}"),))
     except yaml.YAMLError as failure:
         why = str(getattr(failure, "reason", "") or type(failure).__name__)
         return Source(path, name, findings=(_invalid(Place(name), f"invalid YAML: {why}"),))
-    source = Source(path, name, text, documents)
-    return Source(path, name, text, documents, tuple(_duplicates(source)))
+    source = Source(path, name, text, tuple(documents))
+    return Source(path, name, text, source.documents, tuple(_duplicates(source)))
 
 
 def _marked(name: str, mark: Mark | None) -> Place:

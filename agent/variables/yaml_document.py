@@ -6,19 +6,17 @@ multiplied, tags never make objects. PyYAML is imported when a document is read,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
 
 from agent.dataclass import dataclass
 from agent.errors import ManifestError
+from agent.variables.yaml_bounds import OutOfBoundsError, bounded, problem
 
 if TYPE_CHECKING:
     from yaml import Node
     from yaml.error import Mark
-
-MOST_LEVELS = 40
-MOST_EVENTS = 400_000
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_TAG + kind for kind in "str int float bool null timestamp value merge".split())
@@ -77,43 +75,26 @@ class Document:
         """The document's root, None for an empty file. Raises `ManifestError` for what is no (bounded) YAML."""
         import yaml
 
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         root: Node | None = None
         text = ""
         try:
             text = data.decode("utf-8-sig")
-            self._check_bounds(yaml.parse(text, loader))
-            self.raise_faults()
-            root = yaml.compose(text, loader)
+            root = bounded(text).get_single_node()
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             column = len(data[: error.start].rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
             self.fault_at((line, column), "not UTF-8; save the file as UTF-8")
+        except OutOfBoundsError as error:
+            self.fault_at(_position(error.mark), error.text)
         except yaml.MarkedYAMLError as error:
             where = _position(error.problem_mark or error.context_mark)
-            self.fault_at(where, f"invalid YAML: {', '.join(filter(None, (error.context, error.problem)))}")
+            self.fault_at(where, f"invalid YAML: {problem(error)}")
         except yaml.YAMLError as error:
             reached = text[: getattr(error, "position", 0)]
             where = (reached.count("\n") + 1, len(reached.rpartition("\n")[2]) + 1)
             self.fault_at(where, f"invalid YAML: {getattr(error, 'reason', type(error).__name__)}")
         self.raise_faults()
         return root
-
-    def _check_bounds(self, events: Iterator[object]) -> None:
-        import yaml
-
-        level = documents = 0
-        for count, event in enumerate(events):
-            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            documents += isinstance(event, yaml.DocumentStartEvent)
-            where = _position(getattr(event, "start_mark", None))
-            if documents > 1:
-                return self.fault_at(where, "a second document begins; a manifest is one document")
-            if level > MOST_LEVELS:
-                return self.fault_at(where, f"nested deeper than {MOST_LEVELS} levels")
-            if count > MOST_EVENTS:
-                return self.fault_at(where, "too large for a manifest")
-        return None
 
     def fields(self, node: Node, what: str) -> dict[str, Entry]:
         """The mapping's entries by key; duplicate keys are faults, `<<` is merged as YAML 1.1 says."""
