@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.errors import HostError
@@ -151,9 +151,13 @@ def try_beside(path: Path) -> None:
         temporary.unlink()
 
 
-def write_json(path: Path, value: object, mode: int, *, durable: bool = True) -> None:
-    """`write` for a JSON document, keys in the order given."""
-    write(path, json.dumps(value, indent=1).encode() + b"\n", mode, durable=durable)
+def write_json(path: Path, document: Mapping[str, object], mode: int, *, durable: bool = True) -> None:
+    """`write` for a JSON document, keys in the order given, a line for each.
+
+    Not indented: that takes Python's own encoder, ten times as long.
+    """
+    lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in document.items())
+    write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode(), mode, durable=durable)
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ container may still mount them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -45,8 +46,7 @@ def check(staged: Staged, services: Path, early: Collection[str]) -> None:
 
 def missing_folders(staged: Staged, services: Path) -> tuple[str, ...]:
     """The folders that have to be made for the new files, relative to `services`."""
-    wanted = {parent for path in staged.added for parent in files.parents_below(services, path)}
-    wanted |= {parent for path in staged.folders for parent in files.parents_below(services, f"{path}/x")}
+    wanted = _folders_of(services, (*staged.added, *(f"{path}/x" for path in staged.folders)))
     return tuple(sorted(str(path.relative_to(services)) for path in wanted if not path.is_dir()))
 
 
@@ -61,22 +61,26 @@ def apply(staged: Staged, services: Path, early: Collection[str], ours: Collecti
         for path in paths:
             with files.naming(f"writing {services / path}"):
                 files.sync_file(staged.folder / path)
-    folders: set[Path] = set()
     for path in staged.folders:
         for folder in (*files.parents_below(services, path), services / path):
             files.make_folder(folder, 0o755)
     for folder in _folders_of(services, paths):
         files.make_folder(folder, 0o755)
     for path in paths:
-        target = services / path
-        with files.naming(f"replacing {target}"):
-            if target.is_dir() and not target.is_symlink():
-                target.rmdir()  # `check` saw it empty: nothing is lost
-            (staged.folder / path).replace(target)
-        folders.add(target.parent)
-    for folder in sorted(folders):
+        name = f"{services}/{path}"
+        with files.naming(f"replacing {name}"):
+            if os.path.lexists(name):
+                _make_way(services / path)
+            (staged.folder / path).replace(name)
+    for folder in sorted({services / path.rpartition("/")[0] for path in paths}):
         with files.naming(f"writing {folder}"):
             files.sync_folder(folder)
+
+
+def _make_way(target: Path) -> None:
+    """Remove a folder in a file's place: `check` saw it empty, nothing is lost."""
+    if target.is_dir() and not target.is_symlink():
+        target.rmdir()
 
 
 def _folders_of(services: Path, paths: Iterable[str]) -> list[Path]:
@@ -103,6 +107,8 @@ def _expect_no_folder(services: Path, path: str, cleared: Collection[str]) -> No
 
     The engine makes an empty one where a container mounts a file that is missing.
     """
+    if not os.path.lexists(f"{services}/{path}"):
+        return
     target = services / path
     if not target.is_dir() or target.is_symlink() or not any(target.iterdir()):
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from agent.aws.s3 import RemoteObject
@@ -27,7 +26,7 @@ def write(state_folder: Path, number: int, bundle: Mapping[str, BundleFile]) -> 
     path = _path(state_folder, number)
     files.make_folder(path.parent.parent, 0o700)
     files.make_folder(path.parent, 0o700)
-    document = {"schema": SCHEMA, "files": [asdict(item) for _, item in sorted(bundle.items())]}
+    document = {"schema": SCHEMA, "files": [vars(item) for _, item in sorted(bundle.items())]}
     files.write_json(path, document, 0o600)
 
 

@@ -48,7 +48,11 @@ def begin(
     edits: list[Edit] = []
     touched: set[Path] = set()
     for path in paths:
-        live, was = services / path, state.applied.get(path)
+        was = state.applied.get(path)
+        if path not in originals and not os.path.lexists(f"{services}/{path}"):
+            originals[path] = Original(stored=False, mode=0, was=was, made=made)
+            continue
+        live = services / path
         with files.naming(f"keeping {live}"):
             present = live.is_symlink() or live.is_file()
             edited = present and not _is_as_recorded(live, was)

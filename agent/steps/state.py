@@ -135,10 +135,19 @@ def save(folder: Path, state: State) -> None:
         # Thousands, of plain fields alone: `asdict` would copy each of them.
         "applied": [vars(item) for _, item in sorted(state.applied.items())],
         "releases": [asdict(item) for item in state.releases[-KEEP_RELEASES:]],
-        "journal": asdict(state.journal) if state.journal else None,
+        "journal": _journal_document(state.journal) if state.journal else None,
         "failed": asdict(state.failed) if state.failed else None,
         "started": asdict(state.started) if state.started else None,
         "folders": sorted(state.folders),
         "bootstrap": dict(state.bootstrap),
     }
     files.write_json(folder / "state.json", document, 0o600)
+
+
+def _journal_document(journal: Journal) -> dict[str, Any]:
+    """As `asdict` has it, for thousands of originals."""
+    originals = {
+        path: {**vars(original), "was": vars(original.was) if original.was else None}
+        for path, original in journal.originals.items()
+    }
+    return {**vars(journal), "originals": originals}

@@ -147,10 +147,10 @@ def test_a_file_where_a_folder_has_to_be_is_an_error(tmp_path: Path) -> None:
         files.make_folder(tmp_path / "x", 0o755)
 
 
-def test_a_json_document_keeps_the_order_of_its_keys(tmp_path: Path) -> None:
+def test_a_json_document_keeps_the_order_of_its_keys_and_has_a_line_for_each(tmp_path: Path) -> None:
     files.write_json(tmp_path / "x", {"b": 1, "a": [2]}, 0o644)
 
-    assert (tmp_path / "x").read_text() == '{\n "b": 1,\n "a": [\n  2\n ]\n}\n'
+    assert (tmp_path / "x").read_text() == '{\n"b": 1,\n"a": [2]\n}\n'
 
 
 @given(content=st.binary(max_size=3000))
