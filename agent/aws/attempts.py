@@ -11,6 +11,7 @@ import contextvars
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from agent.aws.content import Piece
 from agent.aws.failures import ELSEWHERE, EXPIRED, THROTTLED, bucket_region
 from agent.aws.retrying import Failure, Retrying
 from agent.aws.unanswered import is_final
@@ -172,7 +173,7 @@ def _end(context: Mapping[str, Any], error: str) -> None:
         doing.end(error)
 
 
-def until_read(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def until_read(pieces: Iterator[Piece]) -> Iterator[Piece]:
     """The body of the answer that this thread has got last: the call ends where the body does."""
     doing = _body.get()
     if doing is None:

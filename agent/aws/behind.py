@@ -7,6 +7,8 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
+from agent.aws.content import Piece
+
 # A thread and its queue cost more than they save below.
 LARGE = 8 << 20
 # Pieces that may wait; more would only be memory.
@@ -14,7 +16,7 @@ _WAITING = 8
 
 
 @contextlib.contextmanager
-def behind(work: Callable[[bytes], None], size: int) -> Iterator[Callable[[bytes], None]]:
+def behind(work: Callable[[Piece], None], size: int) -> Iterator[Callable[[Piece], None]]:
     """What is to be called with each piece of a content of `size` bytes in the place of `work`.
 
     For a large one `work` is called in a thread of its own, in the same order; at the end of the block it is done
@@ -23,7 +25,7 @@ def behind(work: Callable[[bytes], None], size: int) -> Iterator[Callable[[bytes
     if size < LARGE:
         yield work
         return
-    pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+    pieces: queue.Queue[Piece | None] = queue.Queue(_WAITING)
 
     def take() -> None:
         while (piece := pieces.get()) is not None:

@@ -8,12 +8,15 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+# Part of a content as it comes: what hashes and files take.
+Piece = bytes | bytearray
+
 _PREFIX = "x-amz-checksum-"
 _MD5_DIGITS = 32
 
 
 class _Running(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: Piece, /) -> None: ...
 
     def digest(self) -> bytes: ...
 
@@ -24,7 +27,7 @@ class _Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Piece, /) -> None:
         self._value = zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:
@@ -72,7 +75,7 @@ class Checks:
         if len(etag) == _MD5_DIGITS and "-" not in etag:
             self._running.append(("ETag", hashlib.md5(usedforsecurity=False), bytes.fromhex(etag)))
 
-    def see(self, piece: bytes) -> None:
+    def see(self, piece: Piece) -> None:
         """The next piece of the content."""
         self.received += len(piece)
         for _, running, _ in self._running:

@@ -15,9 +15,10 @@ import ssl
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPS_PORT, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 
+from agent.aws.content import Piece
+from agent.aws.object_wire import Answer, Connection, UnusualError
 from agent.aws.sigv4 import SigningKeys, quoted, signed
 from agent.dataclass import dataclass
 from agent.host.proxy import Proxies
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
     from botocore.client import BaseClient
 
-_CHUNK = 256 << 10
+_HTTPS_PORT = 443
 _OK = 200
 _SCOPE = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request,")
 
@@ -53,7 +54,7 @@ class Opened:
     """An answer of 200: its headers, in lower case, and its body; what breaks there is an `OSError`."""
 
     headers: Mapping[str, str]
-    body: Iterator[bytes]
+    body: Iterator[Piece]
 
 
 class DirectReads:
@@ -72,7 +73,7 @@ class DirectReads:
     ) -> None:
         self._trust, self._keys, self._proxies, self._seconds = trust, keys, proxies, seconds
         self._place: Place | None = None
-        self._idle: queue.LifoQueue[HTTPSConnection] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         weakref.finalize(self, _close, self._idle)
 
     def watch(self, client: BaseClient) -> None:
@@ -90,7 +91,7 @@ class DirectReads:
             return None
         path = place.base + quoted(key)
         headers = {
-            "host": place.host if place.port == HTTPS_PORT else f"{place.host}:{place.port}",
+            "host": place.host if place.port == _HTTPS_PORT else f"{place.host}:{place.port}",
             "if-match": f'"{etag}"',
             "user-agent": place.agent,
             "x-amz-checksum-mode": "ENABLED",
@@ -101,52 +102,39 @@ class DirectReads:
             self.give_up()
             return None
         connection, answer, doing = sent
-        return Opened(
-            {name.lower(): value for name, value in answer.getheaders()},
-            _until_over(doing, self._body(connection, answer)),
-        )
+        return Opened(answer.headers, _until_over(doing, self._body(connection, answer)))
 
     def _send(
         self, place: Place, trust: ssl.SSLContext, path: str, headers: Mapping[str, str]
-    ) -> tuple[HTTPSConnection, HTTPResponse, Doing] | None:
+    ) -> tuple[Connection, Answer, Doing] | None:
         """An answer of 200, its connection, and what the timeline keeps of it; None for any other end."""
-        connection = self._unused(place) or HTTPSConnection(
-            place.host, place.port, timeout=self._seconds, context=trust
-        )
         record.count(record.Costs(calls=1))
         doing = record.doing("aws", "s3:GetObject")
+        connection: Connection | None = None
         try:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-        except (OSError, HTTPException) as error:
-            doing.end(type(error).__name__)
-            connection.close()
-            return None
-        if answer.status != _OK:
+            connection = self._unused(place) or Connection(place.host, place.port, trust, self._seconds)
+            answer = connection.get(path, headers)
+            if answer.status == _OK:
+                record.count(record.Costs(received=answer.length))
+                return connection, answer, doing
             doing.end(f"HTTP {answer.status}")
-            answer.close()
+        except (OSError, UnusualError) as error:
+            doing.end(type(error).__name__)
+        if connection is not None:
             connection.close()
-            return None
-        record.count(record.Costs(received=answer.length or 0))
-        return connection, answer, doing
+        return None
 
-    def _body(self, connection: HTTPSConnection, answer: HTTPResponse) -> Iterator[bytes]:
+    def _body(self, connection: Connection, answer: Answer) -> Iterator[Piece]:
         """The pieces; when all were taken, the connection is used again."""
-        whole = False
         try:
-            while piece := answer.read(_CHUNK):
-                yield piece
-            whole = answer.isclosed() and not answer.will_close
-        except HTTPException as error:
-            raise OSError(str(error) or type(error).__name__) from error
+            yield from connection.body(answer)
         finally:
-            if whole:
+            if connection.is_idle:
                 self._idle.put(connection)
             else:
-                answer.close()
                 connection.close()
 
-    def _unused(self, place: Place) -> HTTPSConnection | None:
+    def _unused(self, place: Place) -> Connection | None:
         with contextlib.suppress(queue.Empty):
             while True:
                 connection = self._idle.get_nowait()
@@ -163,15 +151,15 @@ class DirectReads:
         if parts.scheme == "https" and parts.hostname and scope and self._proxies.for_url(request.url) is None:
             base = f"{parts.path.rstrip('/')}/"
             agent = _text(request.headers.get("User-Agent", ""))
-            self._place = Place(parts.hostname, parts.port or HTTPS_PORT, base, scope[1], agent)
+            self._place = Place(parts.hostname, parts.port or _HTTPS_PORT, base, scope[1], agent)
 
 
-def _until_over(doing: Doing, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _until_over(doing: Doing, pieces: Iterator[Piece]) -> Iterator[Piece]:
     with doing:
         yield from pieces
 
 
-def _close(idle: queue.LifoQueue[HTTPSConnection]) -> None:
+def _close(idle: queue.LifoQueue[Connection]) -> None:
     while not idle.empty():
         idle.get().close()
 

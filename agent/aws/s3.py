@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.aws.attempts import until_read
 from agent.aws.behind import behind
-from agent.aws.content import Checks, given, is_plain
+from agent.aws.content import Checks, Piece, given, is_plain
 from agent.aws.failures import calling, code_of, translate
 from agent.dataclass import dataclass
 from agent.errors import AgentError, AwsError, BundleError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.aws.direct import DirectReads, Opened
 
 T = TypeVar("T")
-_Stream = Callable[["RemoteObject", str], Iterator[bytes]]
+_Stream = Callable[["RemoteObject", str], Iterator[Piece]]
 
 _CHUNK = 256 << 10
 # How often an object is fetched whose body breaks.
@@ -92,7 +92,7 @@ class ConfigBucket:
         A file that is there already is an error: it might be another name of a live one.
         """
 
-        def save(pieces: Iterator[bytes]) -> str:
+        def save(pieces: Iterator[Piece]) -> str:
             digest = hashlib.sha256()
             with path.open("xb") as file, behind(digest.update, item.size) as hear:
                 try:
@@ -106,7 +106,7 @@ class ConfigBucket:
 
         return self._whole(item, save, self._by_either)
 
-    def _whole(self, item: RemoteObject, use: Callable[[Iterator[bytes]], T], stream: _Stream) -> T:
+    def _whole(self, item: RemoteObject, use: Callable[[Iterator[Piece]], T], stream: _Stream) -> T:
         """What `use` makes of the content. botocore tries again until an answer begins; a body that breaks is our part.
 
         `BundleError` when it stays damaged, `AwsError` when it stays cut off.
@@ -119,7 +119,7 @@ class ConfigBucket:
                     raise broken.error from broken
         raise AssertionError("not reached: the last attempt returns or raises")
 
-    def _by_either(self, item: RemoteObject, doing: str) -> Iterator[bytes]:
+    def _by_either(self, item: RemoteObject, doing: str) -> Iterator[Piece]:
         """The content as the listing showed it (`If-Match`); length and checksum are verified at the end."""
         if self._direct is not None:
             opened = self._direct.open(self.name, item.key, item.etag)
@@ -128,7 +128,7 @@ class ConfigBucket:
                 return
         yield from self._by_the_sdk(item, doing)
 
-    def _past_the_sdk(self, item: RemoteObject, doing: str, opened: Opened, direct: DirectReads) -> Iterator[bytes]:
+    def _past_the_sdk(self, item: RemoteObject, doing: str, opened: Opened, direct: DirectReads) -> Iterator[Piece]:
         checks = Checks(item.size, item.etag if is_plain(opened.headers) else "", given(opened.headers))
         try:
             with behind(checks.see, item.size) as see:
@@ -142,7 +142,7 @@ class ConfigBucket:
                 raise
             raise _BrokenBodyError(AwsError(doing, f"the connection broke: {error}", "run it again")) from error
 
-    def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[bytes]:
+    def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[Piece]:
         from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from agent.aws.behind import LARGE, behind
+from agent.aws.content import Piece
 
 
 def names() -> list[str]:
@@ -14,7 +15,7 @@ def names() -> list[str]:
 
 
 def test_a_large_content_is_heard_in_order_by_another_thread_which_is_done_at_the_end() -> None:
-    heard: list[tuple[int, bytes]] = []
+    heard: list[tuple[int, Piece]] = []
     pieces = [bytes([number % 256]) for number in range(1000)]
 
     with behind(lambda piece: heard.append((threading.get_ident(), piece)), LARGE) as hear:
@@ -27,7 +28,7 @@ def test_a_large_content_is_heard_in_order_by_another_thread_which_is_done_at_th
 
 
 def test_a_small_content_is_heard_at_once() -> None:
-    heard: list[bytes] = []
+    heard: list[Piece] = []
 
     with behind(heard.append, LARGE - 1) as hear:
         hear(b"a")
