@@ -160,12 +160,16 @@ def write_json(path: Path, document: Mapping[str, object], mode: int, *, durable
     write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode(), mode, durable=durable)
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path | str) -> str:
     """The content's digest in hex; reads in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
+    # No file object: of thousands of small files to make them takes as long as to hash them.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while piece := os.read(fd, _CHUNK):
             digest.update(piece)
+    finally:
+        os.close(fd)
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -86,14 +87,16 @@ def _fetch(entry: Entry, bucket: Downloader, folder: Path) -> BundleFile:
     target = folder / entry.path
     with files.naming(f"writing {target}"):
         digest = bucket.download(entry.source, target)
-        mode = _mode(target)
-        target.chmod(mode)
+        mode = _set_mode(target)
     return BundleFile(entry.path, entry.source.etag, entry.source.size, digest, mode)
 
 
-def _mode(path: Path) -> int:
-    """S3 keeps no modes: scripts are executable, nothing else is (contract section 1)."""
-    if path.suffix == ".sh":
-        return 0o755
-    with path.open("rb") as file:
-        return 0o755 if file.read(2) == b"#!" else 0o644
+def _set_mode(path: Path) -> int:
+    """S3 keeps no modes: scripts are executable, nothing else is (contract section 1). Returns the new one."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mode = 0o755 if path.suffix == ".sh" or os.read(fd, 2) == b"#!" else 0o644
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+    return mode

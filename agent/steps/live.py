@@ -18,11 +18,11 @@ from agent.steps.records import BundleFile
 
 def unchanged(entry: Entry, applied: Mapping[str, BundleFile], services: Path) -> BundleFile | None:
     """The record of the live file when it still is what the bundle wants; None when the object has to be fetched."""
-    recorded, live = applied.get(entry.path), services / entry.path
+    recorded, live = applied.get(entry.path), f"{services}/{entry.path}"
     if recorded is None or recorded.etag != entry.source.etag or recorded.size != entry.source.size:
         return None
     try:
-        status = live.lstat()
+        status = os.lstat(live)
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != recorded.mode:

@@ -6,6 +6,7 @@ seen half.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from pathlib import Path
@@ -102,8 +103,14 @@ def _read(document: Mapping[str, Any]) -> State:
 
 def _known(kind: type, item: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that this version knows: a later one of the same schema may have added some."""
-    names = {one.name for one in fields(kind)}
+    names = _names(kind)
     return {name: value for name, value in item.items() if name in names}
+
+
+@functools.cache
+def _names(kind: type) -> frozenset[str]:
+    """Asked for each of thousands of files."""
+    return frozenset(one.name for one in fields(kind))
 
 
 def _release(item: Mapping[str, Any]) -> Release:
