@@ -51,11 +51,11 @@ def boot(run: Run, aim: Aim = as_it_says) -> Ending:
             failed = None if target.asked or run.options.retry else kept.failed
             if failed is not None and failed.is_again(made.attempt):
                 return keep_restored(run, made, failed)
-            if made.staged is not None and made.staged.differs:
-                rehearse(run, made.project, made.model)
+            differs = made.staged is not None and made.staged.differs
+            rehearsed = rehearse(run, made.project, made.model) if differs else None
 
             # The apply point: from here on the host changes.
-            ending = deploy(run, made)
+            ending = deploy(run, made, rehearsed)
             if ending.exit_code == 0 and target.changes:
                 write_bootstrap(run)
             return ending

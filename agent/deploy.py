@@ -20,7 +20,7 @@ from agent.stages.project import Comparison, compare, label, open_project, read_
 from agent.stages.release import UNCHANGED, VERIFIED, ending, keep_failure, keep_release, keep_started, prune_images
 from agent.stages.values import Values
 from agent.steps.bootstrap import Bootstrap
-from agent.steps.compose import Model
+from agent.steps.compose import Model, Plan
 from agent.steps.host_files import Ready
 from agent.steps.project import Project
 from agent.steps.records import Failed, Release
@@ -56,8 +56,8 @@ class Prepared:
         return self.ahead.seen if self.ahead is not None and self.ahead.holds(self.attempt.references) else None
 
 
-def deploy(run: Run, made: Prepared) -> Ending:
-    """Change the host to what is prepared, and see every service healthy.
+def deploy(run: Run, made: Prepared, rehearsed: Plan | None = None) -> Ending:
+    """Change the host to what is prepared, whose start may have been `rehearsed`, and see every service healthy.
 
     What fails before a container was touched puts the files back and is raised as it is. What fails after that ends
     with the release before, restored and verified (exit 75), or raises `DeployFailed` (76), which says why not.
@@ -72,7 +72,7 @@ def deploy(run: Run, made: Prepared) -> Ending:
             model = read_model(run, project, "model-live")
             expect_same(made.model, model)
         project = label(run, project, model, kept, staged=made.staged, declared=made.values.manifest.files)
-        seen = compare(run, project, model, made.seen)
+        seen = compare(run, project, model, made.seen, rehearsed)
         if not seen.settled:
             run_pre_up(run, project, made.staged)
     except (AgentError, Interrupted) as error:

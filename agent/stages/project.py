@@ -89,11 +89,12 @@ def expect_one_project(run: Run, loaded: Bootstrap, kept: State, model: Model) -
         )
 
 
-def rehearse(run: Run, opened: Project, model: Model) -> None:
+def rehearse(run: Run, opened: Project, model: Model) -> Plan:
     """Let Compose go through the start of the new project, before anything live changes: networks, files, images."""
     with run.step("rehearse", "going through the start of the new project") as step:
-        actions = plan_of(run, opened, model).actions
-        step.detail = f"{amount(len(actions), 'container')} could be started"
+        plan = plan_of(run, opened, model)
+        step.detail = f"{amount(len(plan.actions), 'container')} could be started"
+    return plan
 
 
 def plan_of(run: Run, opened: Project, model: Model, *, recreate: bool = False) -> Plan:
@@ -179,10 +180,12 @@ class Comparison:
         return {fate.service: fate.text for fate in self.fates if fate.action in {"create", "recreate"}}
 
 
-def compare(run: Run, opened: Project, model: Model, seen: Comparison | None = None) -> Comparison:
-    """Hold the project against what runs; it may have been `seen` before."""
+def compare(
+    run: Run, opened: Project, model: Model, seen: Comparison | None = None, rehearsed: Plan | None = None
+) -> Comparison:
+    """Hold the project against what runs; it may have been `seen` before, or its start `rehearsed`."""
     with run.step("plan", "comparing the project with what runs") as step:
-        seen = seen or hold_against(run, opened, model)
+        seen = seen or hold_against(run, opened, model, rehearsed)
         counts = [
             f"{amount(number, 'container')} {past}" for word, past in _WOULD if (number := _times(seen.plan, word))
         ]
@@ -192,9 +195,13 @@ def compare(run: Run, opened: Project, model: Model, seen: Comparison | None = N
     return seen
 
 
-def hold_against(run: Run, opened: Project, model: Model) -> Comparison:
+def hold_against(run: Run, opened: Project, model: Model, rehearsed: Plan | None = None) -> Comparison:
     """As `compare`, without a step of its own."""
-    plan = plan_of(run, opened, model, recreate=run.options.recreate)
+    if rehearsed is not None and not run.engine.containers(model.name):
+        # Wherever its files are, all of it is made anew: Compose has said how.
+        plan = rehearsed
+    else:
+        plan = plan_of(run, opened, model, recreate=run.options.recreate)
     before = run.engine.containers(model.name)
     fates = reasons.fates(model, before, plan.actions, opened.labels, run.engine, forced=_forced(run.options))
     health = verify.judged(model, before, verify.Watch(run.host.clock))
