@@ -21,7 +21,8 @@ _PIECE = 256 << 10
 # Far more than S3 sends.
 _MOST_HEAD = 64 << 10
 _STATUS = re.compile(r"HTTP/1\.1 ([1-5]\d\d)(?: .*)?")
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,15}")
 
 
 class UnusualError(Exception):
@@ -86,7 +87,8 @@ class Connection:
             if piece:
                 yield piece
             piece = self._read(min(left, _PIECE))
-        self.is_idle = kept
+        # What nobody asked for would be taken for the next answer.
+        self.is_idle = kept and not self._socket.pending()
 
     def _read(self, size: int) -> bytearray:
         """So many bytes: a piece is as long as hashes and files like it, whatever the records are."""
@@ -107,10 +109,13 @@ def _answer(head: bytes) -> Answer:
         raise UnusualError("no status of HTTP/1.1")
     headers: dict[str, str] = {}
     for line in fields:
-        field = _FIELD.fullmatch(line)
-        if field is None or headers.setdefault(field[1].lower(), field[2]) != field[2]:
-            raise UnusualError("a header that is none, or two of one name")
+        name, colon, value = line.partition(":")
+        value = value.strip(" \t")
+        if not (colon and _NAME.fullmatch(name)) or "\n" in value or "\r" in value:
+            raise UnusualError("a line that is no header")
+        if headers.setdefault(name.lower(), value) != value:
+            raise UnusualError("two headers of one name")
     length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdecimal()) or "transfer-encoding" in headers:
+    if not _LENGTH.fullmatch(length) or "transfer-encoding" in headers:
         raise UnusualError("a body without a length")
     return Answer(int(status[1]), headers, int(length))

@@ -49,11 +49,11 @@ def begin(
     touched: set[Path] = set()
     for path in paths:
         was = state.applied.get(path)
-        if path not in originals and not os.path.lexists(f"{services}/{path}"):
-            originals[path] = Original(stored=False, mode=0, was=was, made=made)
-            continue
-        live = services / path
-        with files.naming(f"keeping {live}"):
+        with files.naming(f"keeping {services}/{path}"):
+            if path not in originals and _is_absent(f"{services}/{path}"):
+                originals[path] = Original(stored=False, mode=0, was=was, made=made)
+                continue
+            live = services / path
             present = live.is_symlink() or live.is_file()
             edited = present and not _is_as_recorded(live, was)
             if path in originals and not edited and not _lost(originals[path], store / path):
@@ -76,6 +76,15 @@ def begin(
             files.sync_folder(parent)
     folders = opened.folders if opened else ()
     return Journal(release=release, applying=True, originals=originals, folders=folders), tuple(edits)
+
+
+def _is_absent(name: str) -> bool:
+    """Whether nothing is there: what cannot be looked at is an `OSError`, it might be what has to be kept."""
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
 
 
 def _lost(original: Original, kept: Path) -> bool:

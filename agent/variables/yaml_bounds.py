@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 MOST_LEVELS = 40
 MOST_EVENTS = 400_000
 
-_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
+# Names of anchors and tags; a single character that is in the wrong place is worth telling.
+_QUOTED = re.compile(r"'[\w!-]{2,}'")
 
 
 class OutOfBoundsError(Exception):

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import HostError
 from agent.steps import journal as journals
+from agent.steps.state import State
 from tests.unit.test_apply import World
 
 # A file system of its own on every Linux.
@@ -117,3 +119,12 @@ def test_a_copy_is_for_nobody_else_while_it_is_written(tmp_path: Path) -> None:
 
     assert mode == 0o600
     assert target.read_bytes() == b"a key"
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_absent(tmp_path: Path) -> None:
+    # Only the file system can refuse a look to root; a name that is too long it refuses to everybody.
+    path = f"api/{'x' * 300}"
+    (tmp_path / "services/api").mkdir(parents=True)
+
+    with pytest.raises(HostError, match=r"keeping .*: File name too long"):
+        journals.begin(State(instance_id="i-1"), [path], tmp_path / "services", tmp_path / "state")

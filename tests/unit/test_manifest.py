@@ -184,6 +184,7 @@ def test_a_name_declared_twice_names_the_first_line() -> None:
         (b"service: a: b\n", "1:11: invalid YAML: mapping values are not allowed"),
         (b"service: [\n", "2:1: invalid YAML"),
         (b"service: *x\n", "1:10: invalid YAML: found undefined alias"),
+        (b"service: api\nvariables:\n\t- {name: A}\n", "3:1: invalid YAML: "),
         (b"service: api\n---\nservice: web\n", "2:1: a second document begins"),
         (b"service: api\n# caf\xe9\n", "2:6: not UTF-8"),
         (b"service: a\x00b\n", "1:11: invalid YAML"),

@@ -122,14 +122,17 @@ def test_an_idle_connection_is_used_again_also_after_an_empty_object(connect: Co
 @pytest.mark.parametrize(
     "said",
     [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: Close\r\n\r\nhello",
-        OK + b"hello, and something that nobody asked for",
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: Close\r\n\r\nhello"],
+        [OK + b"hello, and something that nobody asked for"],
+        [OK, b"hello, and something that nobody asked for"],
     ],
-    ids=["closed", "closed, in capitals", "more than its length"],
+    ids=["closed", "closed, in capitals", "more than its length", "more than its length, in a record of the body"],
 )
-def test_a_connection_is_not_used_again_when_its_server_says_so_or_says_too_much(connect: Connect, said: bytes) -> None:
-    connection, _ = connect([said])
+def test_a_connection_is_not_used_again_when_its_server_says_so_or_says_too_much(
+    connect: Connect, said: list[bytes]
+) -> None:
+    connection, _ = connect(said)
 
     assert content(connection) == b"hello"
     assert not connection.is_idle
@@ -169,6 +172,9 @@ def test_an_answer_of_another_status_is_told(connect: Connect) -> None:
         b"HTTP/1.1 200 OK\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 5000 + b"5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: a\rb\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX:" + b" " * 60_000 + b"\n\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nContent-Length: \u00b5\r\n\r\nhello".encode("latin-1"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",

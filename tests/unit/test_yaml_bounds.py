@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ sys.path.insert(0, sys.argv[1])
 import yaml
 if sys.argv[2] == "python":
     vars(yaml).pop("CSafeLoader", None)
-from agent.variables.yaml_bounds import OutOfBoundsError, bounded
+from agent.variables.yaml_bounds import OutOfBoundsError, bounded, problem
 
 def shown(node):
     if node is None:
@@ -54,13 +55,15 @@ for text in json.load(sys.stdin):
         told.append(shown(bounded(text).get_single_node()))
     except OutOfBoundsError as error:
         told.append([error.text, error.mark.line, error.mark.column])
+    except yaml.MarkedYAMLError as error:
+        told.append([problem(error), error.problem_mark.line, error.problem_mark.column])
 json.dump(told, sys.stdout)
 """
 
 
-def composed(scanner: str) -> list[object]:
+def composed(scanner: str, documents: Sequence[str] = DOCUMENTS) -> list[object]:
     argv = [sys.executable, "-I", "-c", _SHOW, str(CHECKOUT), scanner]
-    done = subprocess.run(argv, input=json.dumps(DOCUMENTS), capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, input=json.dumps(documents), capture_output=True, text=True, check=True)
     told: list[object] = json.loads(done.stdout)
     return told
 
@@ -76,6 +79,17 @@ def test_the_scanner_in_python_stops_at_the_bounds_and_reads_the_rest() -> None:
     assert told[8] == ["a second document begins; a manifest is one document", 1, 0]
     assert told[9] == ["a second document begins; a manifest is one document", 2, 0]
     assert told[10][0] == "too large for a manifest"  # type: ignore[index] # read from JSON
+
+
+def test_what_is_wrong_is_told_with_the_character_and_without_the_names_of_the_file() -> None:
+    assert composed(
+        "python", ["a: 1\nb:\n\t- x\n", "a: [A, B\nc: 1\n", "a: *c4nary\n", "a: &c4nary 1\nb: &c4nary 2\n"]
+    ) == [
+        ["while scanning for the next token, found character '\\t' that cannot start any token", 2, 0],
+        ["while parsing a flow sequence, expected ',' or ']', but got ':'", 1, 1],
+        ["found undefined alias ...", 0, 3],
+        ["found duplicate anchor ...; first occurrence, second occurrence", 1, 3],
+    ]
 
 
 @pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="this PyYAML has no libyaml")
