@@ -96,6 +96,11 @@ class Engine:
         with self._asking(f"removing the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
             self._client().remove_container(container.id, force=True)
 
+    def rename_container(self, container: Container, name: str) -> None:
+        """Give a container another name."""
+        with self._asking(f"renaming the container {container.name} to {name}"):
+            self._client().rename(container.id, name)
+
     def remove_all_containers(self) -> list[str]:
         """End and remove every container on this host, with its anonymous volumes; returns their names."""
         import docker.errors

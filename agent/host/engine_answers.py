@@ -15,6 +15,7 @@ from agent.secret import Secret
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
+REPLACE_LABEL = "com.docker.compose.replace"
 OWN_LABELS = "io.delphi-agent."
 
 
@@ -24,6 +25,7 @@ class Container:
 
     `reference` is the image's name when it was made, `labels` are the agent's own, `environment` is what it was given
     by Compose and by its image. `up` is for how many seconds it has run, None when the kernel does not show it.
+    `replaces` is the id of the container in whose place Compose made it.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     up: float | None = None
+    replaces: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def container_of(data: Mapping[str, Any]) -> Container:
         labels={name: value for name, value in labels.items() if name.startswith(OWN_LABELS)},
         environment={name: Secret(value) for name, _, value in given},
         up=processes.age(pid) if pid else None,
+        replaces=labels.get(REPLACE_LABEL, ""),
     )
 
 

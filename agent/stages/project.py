@@ -18,6 +18,7 @@ from agent.steps import (
     compose,
     compose_program,
     fingerprints,
+    half_made,
     mounted,
     project,
     reasons,
@@ -183,9 +184,15 @@ class Comparison:
 def compare(
     run: Run, opened: Project, model: Model, seen: Comparison | None = None, rehearsed: Plan | None = None
 ) -> Comparison:
-    """Hold the project against what runs; it may have been `seen` before, or its start `rehearsed`."""
+    """Hold the project against what runs; it may have been `seen` before, or its start `rehearsed`.
+
+    What an ended Compose has left half made is put in order.
+    """
     with run.step("plan", "comparing the project with what runs") as step:
         seen = seen or hold_against(run, opened, model, rehearsed)
+        if told := half_made.finish(run.engine, seen.before):
+            run.warn("container.half-made", *told)
+            seen = hold_against(run, opened, model, rehearsed)
         counts = [
             f"{amount(number, 'container')} {past}" for word, past in _WOULD if (number := _times(seen.plan, word))
         ]
