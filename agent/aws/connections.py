@@ -75,7 +75,7 @@ class Connections(URLLib3Session):
 
     def serve(self, client: Client) -> None:
         """Have a client make its calls here."""
-        client._endpoint.http_session = self  # noqa: SLF001 - botocore has no setter for it
+        client._endpoint.http_session = self  # noqa: SLF001 - a client of botocore makes its own, and has no public way to be given one
 
     def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
         """The answer; a server that is not trusted is asked again once, when all authorities are loaded."""

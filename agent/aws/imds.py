@@ -112,7 +112,7 @@ class Imds:
         def put(endpoint: Endpoint) -> None:
             try:
                 answers.put((endpoint, _put_token(endpoint, self.seconds)))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the waiting thread must hear of it
+            except Exception as error:  # noqa: BLE001 - the top of a thread: who waits for it would wait for ever, and raises it as it is
                 answers.put((endpoint, error))
 
         for endpoint in self._endpoints:

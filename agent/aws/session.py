@@ -123,7 +123,8 @@ class AwsSession:
                 from agent.aws.direct import DirectReads  # noqa: PLC0415 - HTTP code that a run without a bundle does not use
                 from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - signing code that a run without a bundle does not use
 
-                keys = HeldKeys(self._boto().get_credentials())
+                held: Any = self._boto().get_credentials()
+                keys = HeldKeys(held)
                 self._direct = DirectReads(self.trust, keys.of, self._proxies, READ_SECONDS)
                 self._direct.watch(client)
             return self._direct

@@ -12,7 +12,7 @@ import hmac
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Protocol
 
 from agent.dataclass import dataclass
 from agent.secret import Secret
@@ -40,10 +40,24 @@ class SigningKeys:
         return self._made[day]
 
 
+class _Frozen(Protocol):
+    """Keys as the SDK has them at one time."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class _Held(Protocol):
+    """Credentials of the SDK's; its own stubs let every key be None, which a run's never are."""
+
+    def get_frozen_credentials(self) -> _Frozen: ...
+
+
 class HeldKeys:
     """The SDK's credentials of a session, whatever they are at the time: those of a role are renewed."""
 
-    def __init__(self, held: Any) -> None:  # noqa: ANN401 - its stubs let any key be None, which a run's never are
+    def __init__(self, held: _Held) -> None:
         self._held = held
         self._made: tuple[object, SigningKeys] | None = None
 

@@ -26,10 +26,13 @@ def _terminal_columns() -> int:
     said = os.environ.get("COLUMNS", "")
     if said.isascii() and said.isdecimal() and int(said[:9]) > 0:
         return int(said[:9])
+    output = sys.__stdout__
+    if output is None:
+        return _NARROW
     try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _NARROW  # type: ignore[union-attr]  # see below
-    except (AttributeError, ValueError, OSError):
-        return _NARROW  # no standard output, or no terminal
+        return os.get_terminal_size(output.fileno()).columns or _NARROW
+    except (ValueError, OSError):
+        return _NARROW  # it is closed, or no terminal
 
 
 def path(text: str) -> Path:
