@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.host.clock import Clock
 from agent.report.record import Costs, Ending, Level, RunHead, Step
@@ -14,14 +13,19 @@ from agent.secret import Redactor
 _BEYOND_SECONDS = 150.0
 _EVERY_SECONDS = 1.0
 _LONGEST = 200
+# What is said on the way is said again with the next step; it may not hold a run up.
 _PATIENCE_SECONDS = 1.0
+# READY=1 is said once: without it a boot that was seen healthy is a failed unit, and systemd starts another run of it.
+# Process 1 of a machine that has much else to start may not read for seconds, and its queue can be ten messages short.
+_READY_PATIENCE_SECONDS = 30.0
 
 
 class Notify:
     """A sink that keeps `systemctl status` current: a STATUS= per step, READY=1 once the services were seen healthy.
 
-    With each step it says how long the run may still take (EXTEND_TIMEOUT_USEC), so that the run's own deadline ends
-    it, with words, and not the unit's timeout. A socket that is gone or full is left alone.
+    With each it says how long the run may still take (EXTEND_TIMEOUT_USEC), so that the run's own deadline ends it,
+    with words, and not the unit's timeout. A socket that is gone is left alone, one that is full is waited for: for
+    READY=1 up to half a minute, for the rest a second, and not again until it takes something.
     """
 
     def __init__(self, address: str, clock: Clock, redactor: Redactor) -> None:
@@ -31,15 +35,16 @@ class Notify:
         self._redactor = redactor
         self._end = 0.0
         self._told = float("-inf")
+        self._patience = _PATIENCE_SECONDS
 
     def began(self, head: RunHead) -> None:
         """How long it may take in all."""
         self._end = self._clock.monotonic() + head.deadline_seconds + _BEYOND_SECONDS
-        self._send(f"STATUS={head.command}", self._extension())
+        self._status(head.command)
 
     def started(self, step: Step) -> None:
         """What it is doing now."""
-        self._status(step.doing, self._extension())
+        self._status(step.doing)
 
     def progressed(self, step: Step) -> None:
         """What it waits for, or how far it is; at most once a second."""
@@ -55,16 +60,26 @@ class Notify:
 
     def finished(self, ending: Ending, seconds: float, costs: Costs) -> None:
         """READY=1 for a run that ended well; the words of the verdict in any case."""
-        self._status(f"{ending.outcome}: {ending.text}", *(["READY=1"] if ending.exit_code == 0 else []))
+        words = self._words(f"{ending.outcome}: {ending.text}")
+        if ending.exit_code == 0:
+            self._send([words, "READY=1"], _READY_PATIENCE_SECONDS)
+        else:
+            self._send([words], _PATIENCE_SECONDS)
 
-    def _extension(self) -> str:
-        return f"EXTEND_TIMEOUT_USEC={int(max(1.0, self._end - self._clock.monotonic()) * 1e6)}"
-
-    def _status(self, text: str, *more: str) -> None:
+    def _status(self, text: str) -> None:
         self._told = self._clock.monotonic()
-        self._send(f"STATUS={self._redactor.clean(' '.join(text.split()))[:_LONGEST]}", *more)
+        left = max(1.0, self._end - self._told)
+        taken = self._send([self._words(text), f"EXTEND_TIMEOUT_USEC={int(left * 1e6)}"], self._patience)
+        self._patience = _PATIENCE_SECONDS if taken else 0.0
 
-    def _send(self, *lines: str) -> None:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.settimeout(_PATIENCE_SECONDS)
-            channel.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
+    def _words(self, text: str) -> str:
+        return f"STATUS={self._redactor.clean(' '.join(text.split()))[:_LONGEST]}"
+
+    def _send(self, lines: Sequence[str], patience: float) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.settimeout(patience)
+                channel.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
+        except OSError:
+            return False
+        return True

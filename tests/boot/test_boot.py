@@ -96,7 +96,7 @@ def test_reboots_recreate_nothing_and_reach_the_target(settled: Instance) -> Non
 
         settled.wait_unit("delphi-agent.target", "active")
         assert settled.containers() == before, f"reboot {turn}"
-        assert verified(settled)[runs:] == ["unchanged"], f"reboot {turn}"
+        assert verified(settled)[runs:] == ["unchanged"], f"reboot {turn}\n{settled.journal()}"
 
 
 @pytest.mark.parametrize("turn", range(20 if LONG else 2))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +47,7 @@ def test_a_boot_says_its_steps_how_long_it_may_take_and_that_it_is_ready(tmp_pat
         assert heard(inbox) == [
             ["STATUS=delphi-agent init", "EXTEND_TIMEOUT_USEC=450000000"],
             ["STATUS=pulling the images", "EXTEND_TIMEOUT_USEC=350000000"],
-            ["STATUS=pulling the images, waiting for [redacted]"],
+            ["STATUS=pulling the images, waiting for [redacted]", "EXTEND_TIMEOUT_USEC=348000000"],
             ["STATUS=verified: all is well", "READY=1"],
         ]
 
@@ -73,3 +75,22 @@ def test_a_supervisor_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
     recorder = Recorder(HEAD, FakeClock(), [Notify(str(tmp_path / "nobody"), FakeClock(), Redactor())])
 
     recorder.finish(Ending(outcome="verified", exit_code=0, text=""))
+
+
+def test_a_supervisor_that_is_busy_for_seconds_still_hears_that_the_boot_is_ready(tmp_path: Path) -> None:
+    with supervisor(tmp_path / "notify") as inbox:
+        recorder = Recorder(HEAD, FakeClock(), [Notify(str(tmp_path / "notify"), FakeClock(), Redactor())])
+        words: list[list[str]] = []
+        reading = threading.Timer(2.5, lambda: words.extend(heard(inbox)))
+        reading.start()
+        began = time.monotonic()
+        for number in range(200):  # more than any queue takes
+            with recorder.step("pull", f"pulling image {number}"):
+                pass
+        on_the_way = time.monotonic() - began
+        recorder.finish(Ending(outcome="verified", exit_code=0, text="all is well"))
+        reading.join()
+
+    assert words[-1] == ["STATUS=verified: all is well", "READY=1"]
+    assert len(words) < 200, "the queue was full"
+    assert on_the_way < 2, "what is said on the way waits once, not for every step"
