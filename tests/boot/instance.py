@@ -188,6 +188,14 @@ class Instance:
             os.kill(self._leader, signal.SIGKILL)
         self._process.wait(20)
 
+    def stall(self, seconds: float) -> None:
+        """Process 1 does nothing for so long, as when it has much else to do; everything else runs on."""
+        os.kill(self._leader, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(self._leader, signal.SIGCONT)
+
     def remove(self) -> None:
         """Pull the plug, and throw the disk away."""
         if self._process is not None and self._process.returncode is None:

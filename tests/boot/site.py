@@ -32,6 +32,7 @@ ssh_genkeytypes: []
 ssh_deletekeys: false
 """
 DS_IDENTIFY = "policy: search,found=all,maybe=all,notfound=enabled\n"
+NO_USER_DATA = "#cloud-config\n{}\n"
 _IMAGE = "/.lab/image"
 
 
@@ -108,7 +109,11 @@ class Site:
         self.machine.run(["umount", f"{_IMAGE}/root"], check=True)
 
     def instance(self, name: str, *, of: Instance | None = None, network: str | None = None) -> Instance:
-        """A new disk of the image, or of an image made of the instance `of`, which is off."""
+        """A new disk of the image, or of an image made of the instance `of`, which is off.
+
+        Its launch gives no user data, whatever that of another one gave: who wants some sets it before the boot.
+        """
+        self.imds.set("user-data", NO_USER_DATA)
         layers = [f"{_IMAGE}/upper", "/.lab/rootfs"]
         if of is not None:
             # Copied: `of` may boot again, and a layer below must not change.

@@ -56,7 +56,9 @@ def test_a_first_boot_with_user_data_ends_in_one_verified_deploy_and_reaches_the
     took = f"{in_all:.1f} s from power on to delphi-agent.target, {own:.1f} s of them the agent's run"
     record_property("figure", f"first boot, {round_trip} ms to AWS: {took}")
 
-    assert verified(instance) == ["verified"]
+    # The unit, which finds the bootstrap file, may be done when the user data's `init` comes: that has nothing to do.
+    first, *others = verified(instance)
+    assert (first, set(others)) in [("verified", set()), ("verified", {"unchanged"})]
     assert instance.wait_settled() == "running", instance.run("systemctl", "--failed").stdout
 
 
@@ -75,10 +77,7 @@ def test_a_baked_bootstrap_file_boots_the_unit_alone(site: Site, instance: Insta
     assert "was seen healthy" in instance.run("journalctl", "--catalog", "--unit", "delphi-agent").stdout
 
 
-def test_without_a_bootstrap_file_the_unit_is_skipped_at_once_and_holds_nothing_up(
-    site: Site, instance: Instance
-) -> None:
-    site.imds.set("user-data", "#cloud-config\n{}\n")
+def test_without_a_bootstrap_file_the_unit_is_skipped_at_once_and_holds_nothing_up(instance: Instance) -> None:
     enable(instance)
     instance.boot()
 
@@ -97,6 +96,18 @@ def test_reboots_recreate_nothing_and_reach_the_target(settled: Instance) -> Non
         settled.wait_unit("delphi-agent.target", "active")
         assert settled.containers() == before, f"reboot {turn}"
         assert verified(settled)[runs:] == ["unchanged"], f"reboot {turn}\n{settled.journal()}"
+
+
+def test_a_process_1_that_is_busy_for_seconds_hears_of_the_verdict_all_the_same(settled: Instance) -> None:
+    runs = len(settled.history())
+    settled.reboot()
+    settled.wait_unit("delphi-agent", "activating")
+    settled.stall(5)
+
+    settled.wait_unit("delphi-agent.target", "active")
+
+    assert verified(settled)[runs:] == ["unchanged"], settled.journal()
+    assert settled.unit("delphi-agent", "NRestarts") == "0"
 
 
 @pytest.mark.parametrize("turn", range(20 if LONG else 2))

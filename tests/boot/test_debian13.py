@@ -32,8 +32,8 @@ def trixie(deb: Path) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def booted(trixie: Site) -> Iterator[Instance]:
     """One that was brought up by its user data; the tests come in an order in which it stays up."""
-    trixie.imds.set("user-data", user_data(trixie, "delphi-agent init"))
     made = trixie.instance("trixie")
+    trixie.imds.set("user-data", user_data(trixie, "delphi-agent init"))
     enable(made)
     made.boot()
     made.wait_unit("delphi-agent.target", "active")
