@@ -75,6 +75,11 @@ class Checks:
         if len(etag) == _MD5_DIGITS and "-" not in etag:
             self._running.append(("ETag", hashlib.md5(usedforsecurity=False), bytes.fromhex(etag)))
 
+    @property
+    def hashes(self) -> bool:
+        """Whether the pieces are hashed, and not only counted."""
+        return bool(self._running)
+
     def see(self, piece: Piece) -> None:
         """The next piece of the content."""
         self.received += len(piece)

@@ -35,7 +35,7 @@ def fetch_all(
     """
     queue: Iterator[Entry] = iter(wanted)
     lock, done = threading.Lock(), itertools.count(1)
-    crew = Crew(len(wanted), deadline.clock)
+    crew = Crew(len(wanted), sum(entry.source.size for entry in wanted) / max(1, len(wanted)), deadline.clock)
     fetched: dict[str, BundleFile] = {}
     moved: list[BundleMoved] = []
     ended = threading.Event()

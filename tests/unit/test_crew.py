@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.steps.crew import EVERY_SECONDS, FEWEST, FIRST, MOST, Crew
+from agent.steps.crew import FEWER_SECONDS, FEWEST, FEWEST_OF_SMALL, FIRST, MORE_SECONDS, MOST, SMALL, Crew
 from tests.unit.fakes import FakeClock
 
 
@@ -14,10 +14,10 @@ class Process:
     def __init__(self) -> None:
         self.clock, self.used = FakeClock(), 0.0
 
-    def crew(self, work: int = 1000) -> Crew:
-        return Crew(work, self.clock, lambda: self.used)
+    def crew(self, work: int = 1000, size: float = SMALL) -> Crew:
+        return Crew(work, size, self.clock, lambda: self.used)
 
-    def passes(self, share: float, seconds: float = 2 * EVERY_SECONDS) -> None:
+    def passes(self, share: float, seconds: float = 2 * MORE_SECONDS) -> None:
         self.clock.advance(seconds)
         self.used += share * seconds
 
@@ -48,14 +48,24 @@ def test_nobody_is_added_for_whom_there_is_nothing_left() -> None:
     assert crew.change(left=-5) == 0
 
 
-def test_a_busy_process_has_fewer_one_after_the_other_down_to_a_bound() -> None:
+@pytest.mark.parametrize(("size", "fewest"), [(SMALL - 1, FEWEST_OF_SMALL), (SMALL, FEWEST)], ids=["small", "large"])
+def test_a_busy_process_has_fewer_one_after_the_other_down_to_a_bound(size: float, fewest: int) -> None:
     process = Process()
-    crew = process.crew()
+    crew = process.crew(size=size)
     for _ in range(10):
-        process.passes(1.3)
+        process.passes(1.3, 1.1 * FEWER_SECONDS)
         assert crew.change(left=900) in {-1, 0}
 
-    assert crew.size == FEWEST
+    assert crew.size == fewest
+
+
+def test_those_who_have_just_begun_to_wait_are_given_a_moment() -> None:
+    process = Process()
+    crew = process.crew()
+    process.passes(0.1, 1.1 * FEWER_SECONDS)
+    assert crew.change(left=900) == 0
+    process.passes(0.1, MORE_SECONDS - FEWER_SECONDS)
+    assert crew.change(left=900) == FIRST
 
 
 @pytest.mark.parametrize("share", [0.55, 0.7, 0.89])
