@@ -3,6 +3,7 @@
     python -m tests.bench                              everything, at 0 ms
     python -m tests.bench --world small --rtt 0,30     one world, two round-trip times
     python -m tests.bench --only rerun --runs 9        one case, nine rounds
+    python -m tests.bench --only rerun --rtt 30 --json kept.json --add      the same far away, beside what is kept
 
 It needs root, as every lab; nothing of it reaches beyond the lab's own namespaces, and nothing is left behind.
 """
@@ -23,6 +24,7 @@ from tests.bench.phases import PHASES
 from tests.bench.results import Result
 from tests.bench.side import Side
 from tests.bench.worlds import SPECS
+from tests.lab.aws_model import Json
 from tests.lab.process import LabError
 
 
@@ -33,6 +35,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="rounds of each case (5)")
     parser.add_argument("--only", default="", help="the case of this name, else those whose name begins so")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
+    parser.add_argument("--add", action="store_true", help="keep what the file of --json has of other cases")
     parser.add_argument("--svg", type=Path, help="draw the chart into this file")
     return parser.parse_args(argv)
 
@@ -69,22 +72,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = ", ".join(case.name for case in every)
         print(f"no case's name begins with {options.only}; there are {names}", file=sys.stderr)
         return 2
+    if options.add and not (options.json and options.json.exists()):
+        print("--add needs --json and the file of an earlier measurement", file=sys.stderr)
+        return 2
+    about: dict[str, Json] = {
+        "machine": surroundings.machine(),
+        "versions": installed.versions(),
+        "runs": options.runs,
+    }
     try:
-        standin = speed.measure()
+        if options.add:
+            report.expect_alike(options.json, about)
+        about["stand-in"] = speed.measure()
         found = measure(worlds, rtts, chosen, options.runs)
-    except LabError as error:
+    except (LabError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
-    about = {
-        "machine": surroundings.machine(),
-        "versions": installed.versions(),
-        "stand-in": standin,
-        "runs": options.runs,
-    }
     print(report.whole(found, about, every=not options.only))
+    if options.add:
+        about, found = report.beside(options.json, found)
     report.save(options.json, lambda: report.kept(about, "results", [result.as_json() for result in found]))
     report.save(options.svg, lambda: chart.of_results(found))
     return 0

@@ -57,6 +57,22 @@ def kept(about: Mapping[str, Json], name: str, items: Sequence[Json]) -> str:
     return f"{json.dumps(dict(about))[:-1]}, {json.dumps(name)}: [\n{lines}\n]}}\n"
 
 
+def expect_alike(path: Path, about: Mapping[str, Json]) -> None:
+    """`ValueError` when the file has figures of other programs, another machine or other rounds: they make no table."""
+    earlier = json.loads(path.read_text())
+    other = [name for name in about if earlier[name] != about[name]]
+    if other:
+        raise ValueError(f"{path} was measured with another {', '.join(other)}")
+
+
+def beside(path: Path, found: Sequence[Result]) -> tuple[dict[str, Json], list[Result]]:
+    """What the file has, with `found` in the place of the same cells, else after the others."""
+    about = json.loads(path.read_text())
+    earlier = [Result.from_json(item) for item in about.pop("results")]
+    new = {result.cell for result in found}
+    return about, [*(result for result in earlier if result.cell not in new), *found]
+
+
 def save(path: Path | None, made: Callable[[], str]) -> None:
     """Write what is made to the file, when one is asked for."""
     if path is not None:

@@ -22,6 +22,11 @@ class Result:
     rtt: float
     samples: Mapping[str, Sequence[Sample]]
 
+    @property
+    def cell(self) -> tuple[str, str, float]:
+        """Which one it is."""
+        return self.world, self.case, self.rtt
+
     def spread(self, contender: str, value: Value) -> Spread:
         return Spread.of([value(sample) for sample in self.samples[contender]])
 
@@ -83,7 +88,7 @@ def _rounded(sample: Sample) -> Json:
 def find(results: Sequence[Result], world: str, case: str, rtt: float) -> Result | None:
     """The result of this cell, when it was measured."""
     for result in results:
-        if (result.world, result.case, result.rtt) == (world, case, rtt):
+        if result.cell == (world, case, rtt):
             return result
     return None
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.bench import chart, growth_report, report, results, table, targets
+from tests.bench import again, cases, chart, growth_report, report, results, table, targets
 from tests.bench.growth_report import Series
 from tests.bench.measure import Sample
 from tests.bench.pairs import Spread, exponent, ratio
 from tests.bench.results import Result
+
+if TYPE_CHECKING:
+    from tests.bench.side import Side
 
 
 def sample(wall: float, aws: float = 1.0, calls: int = 3) -> Sample:
@@ -145,3 +149,48 @@ def test_growth_survives_the_file_that_it_is_kept_in(tmp_path: Path) -> None:
     kept.write_text(json.dumps({"series": [growth_report.as_json(before)]}))
 
     assert growth_report.load(kept) == [before]
+
+
+def test_what_is_measured_later_takes_the_place_of_the_same_cell_and_leaves_the_others(tmp_path: Path) -> None:
+    about = {"machine": "m", "versions": {"jq": "1.6"}, "runs": 2, "stand-in": "fast"}
+    path = tmp_path / "kept.json"
+    earlier = [result([1, 1], [9, 9]), result([2, 2], [9, 9], 30)]
+    path.write_text(report.kept(about, "results", [item.as_json() for item in earlier]))
+
+    told, found = report.beside(path, [result([3, 3], [9, 9], 30), result([4, 4], [9, 9], 100)])
+
+    assert told == about
+    assert [(item.rtt, item.spread("agent", results.wall).median) for item in found] == [(0, 1), (30, 3), (100, 4)]
+
+
+def test_figures_of_another_machine_are_not_put_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text(report.kept({"machine": "m", "runs": 2, "stand-in": "fast"}, "results", []))
+
+    report.expect_alike(path, {"machine": "m", "runs": 2})
+    with pytest.raises(ValueError, match="another machine"):
+        report.expect_alike(path, {"machine": "other", "runs": 2})
+
+
+def test_two_measurements_are_held_against_each_other_the_farthest_first() -> None:
+    first = [result([1, 1], [10, 10]), result([1, 1], [4, 4], 30), result([1, 1], [4, 4], 100)]
+    second = [result([1.1, 1.1], [10, 10]), result([2, 2], [4, 4], 30)]
+
+    shown = again.compared(first, second)
+
+    assert [row.split("|")[5].strip() for row in shown.splitlines()[2:4]] == ["100 %", "10 %"]
+    assert shown.endswith("1 of 2 ratios are within 15 % of each other.")
+
+
+@pytest.mark.parametrize(("walls", "taken"), [([0.3, 0.1, 0.2], 0.2), ([1.5, 0.1, 0.1], 1.5)])
+def test_of_what_is_done_within_a_second_the_middle_one_of_three_runs_is_taken(
+    walls: list[float], taken: float
+) -> None:
+    runs = iter(walls)
+    prepared: list[object] = []
+    contender = cases.Contender("agent", "agent", lambda _: sample(next(runs)))
+    case = cases.Case("x", "x", lambda _side, _contender: None, prepared.append, [contender])
+    side = cast("Side", object())
+
+    assert cases.sample(case, side, contender).wall == taken
+    assert len(prepared) == len(walls) - len(list(runs))
