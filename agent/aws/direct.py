@@ -15,6 +15,7 @@ import ssl
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from agent.aws.content import Piece
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 _HTTPS_PORT = 443
-_OK = 200
 _SCOPE = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request,")
 
 
@@ -61,7 +61,7 @@ class DirectReads:
     """Reads objects with connections of its own; safe across threads.
 
     `trust` is None when there is none to share; `keys` gives those that the SDK would sign with now, for a region;
-    `seconds` is the time for connecting and for each wait.
+    `connecting` and `waiting` are seconds, as of a `Connection`.
     """
 
     def __init__(
@@ -69,9 +69,12 @@ class DirectReads:
         trust: ssl.SSLContext | None,
         keys: Callable[[str], SigningKeys],
         proxies: Proxies,
-        seconds: float,
+        *,
+        connecting: float,
+        waiting: float,
     ) -> None:
-        self._trust, self._keys, self._proxies, self._seconds = trust, keys, proxies, seconds
+        self._trust, self._keys, self._proxies = trust, keys, proxies
+        self._connecting, self._waiting = connecting, waiting
         self._place: Place | None = None
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         weakref.finalize(self, _close, self._idle)
@@ -110,19 +113,28 @@ class DirectReads:
         """An answer of 200, its connection, and what the timeline keeps of it; None for any other end."""
         record.count(record.Costs(calls=1))
         doing = record.doing("aws", "s3:GetObject")
-        connection: Connection | None = None
         try:
-            connection = self._unused(place) or Connection(place.host, place.port, trust, self._seconds)
-            answer = connection.get(path, headers)
-            if answer.status == _OK:
-                record.count(record.Costs(received=answer.length))
-                return connection, answer, doing
-            doing.end(f"HTTP {answer.status}")
+            connection, answer = self._ask(place, trust, path, headers)
         except (OSError, UnusualError) as error:
             doing.end(type(error).__name__)
-        if connection is not None:
-            connection.close()
+            return None
+        if answer.status == HTTPStatus.OK:
+            record.count(record.Costs(received=answer.length))
+            return connection, answer, doing
+        doing.end(f"HTTP {answer.status}")
+        connection.close()
         return None
+
+    def _ask(
+        self, place: Place, trust: ssl.SSLContext, path: str, headers: Mapping[str, str]
+    ) -> tuple[Connection, Answer]:
+        """By an idle connection; where the server has closed that meanwhile, as it may, by a new one."""
+        idle = self._unused(place)
+        if idle is not None:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                return idle, _answer(idle, path, headers)
+        new = Connection(place.host, place.port, trust, connecting=self._connecting, waiting=self._waiting)
+        return new, _answer(new, path, headers)
 
     def _body(self, connection: Connection, answer: Answer) -> Iterator[Piece]:
         """The pieces; when all were taken, the connection is used again."""
@@ -152,6 +164,14 @@ class DirectReads:
             base = f"{parts.path.rstrip('/')}/"
             agent = _text(request.headers.get("User-Agent", ""))
             self._place = Place(parts.hostname, parts.port or _HTTPS_PORT, base, scope[1], agent)
+
+
+def _answer(connection: Connection, path: str, headers: Mapping[str, str]) -> Answer:
+    try:
+        return connection.get(path, headers)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _until_over(doing: Doing, pieces: Iterator[Piece]) -> Iterator[Piece]:

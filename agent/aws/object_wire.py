@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 
 from agent.aws.content import Piece
 from agent.dataclass import dataclass
@@ -31,7 +32,10 @@ class UnusualError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """The head of an answer, header names in lower case; its body has `length` bytes."""
+    """The head of an answer, header names in lower case; its body has `length` bytes, looked at with status 200 only.
+
+    S3's errors come in chunks: nobody reads them here.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -39,18 +43,20 @@ class Answer:
 
 
 class Connection:
-    """A connection to `host`, whose certificate `trust` looks at; `seconds` is for connecting and for each wait.
+    """A connection to `host`, whose certificate `trust` looks at.
 
+    `connecting` are the seconds for each of its addresses, and for TLS; `waiting` those for each piece of an answer.
     One request at a time. `OSError` when it breaks, which a certificate that is not trusted is too.
     """
 
-    def __init__(self, host: str, port: int, trust: ssl.SSLContext, seconds: float) -> None:
+    def __init__(self, host: str, port: int, trust: ssl.SSLContext, *, connecting: float, waiting: float) -> None:
         self.host, self.port = host, port
         self.is_idle = False
-        plain = socket.create_connection((host, port), seconds)
+        plain = socket.create_connection((host, port), connecting)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = trust.wrap_socket(plain, server_hostname=host)
+            self._socket.settimeout(waiting)
         except BaseException:
             plain.close()
             raise
@@ -61,7 +67,10 @@ class Connection:
         self._socket.close()
 
     def get(self, path: str, headers: Mapping[str, str]) -> Answer:
-        """Ask for `path` (quoted) and read the head of the answer; `headers` have `host` among them."""
+        """Ask for `path` (quoted) and read the head of the answer; `headers` have `host` among them.
+
+        `ConnectionError` when no answer begins: an idle connection may have been closed by the other side.
+        """
         self.is_idle = False
         # An ETag of a listing is one: whatever it holds must not become another header.
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
@@ -69,6 +78,8 @@ class Connection:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._socket.sendall(f"GET {path} HTTP/1.1\r\nAccept-Encoding: identity\r\n{lines}\r\n".encode("ascii"))
         received = self._socket.recv(_RECORD)
+        if not received:
+            raise ConnectionError("the connection was closed before an answer")
         while b"\r\n\r\n" not in received:
             piece = self._socket.recv(_RECORD)
             if not piece or len(received) > _MOST_HEAD:
@@ -115,6 +126,8 @@ def _answer(head: bytes) -> Answer:
             raise UnusualError("a line that is no header")
         if headers.setdefault(name.lower(), value) != value:
             raise UnusualError("two headers of one name")
+    if int(status[1]) != HTTPStatus.OK:
+        return Answer(int(status[1]), headers, 0)
     length = headers.get("content-length", "")
     if not _LENGTH.fullmatch(length) or "transfer-encoding" in headers:
         raise UnusualError("a body without a length")

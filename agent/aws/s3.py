@@ -144,6 +144,7 @@ class ConfigBucket:
 
     def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[Piece]:
         from botocore.exceptions import BotoCoreError, FlexibleChecksumError
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - botocore has loaded it by then, and `status` needs none of it
 
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
         top = "/".join(item.key.split("/")[:2])
@@ -162,6 +163,9 @@ class ConfigBucket:
             raise _BrokenBodyError(_damaged(doing, "the content does not match its checksum")) from error
         except BotoCoreError as error:
             raise _BrokenBodyError(translate(error, doing, "s3:GetObject", resource)) from error
+        except HTTPError as error:
+            # botocore translates two of them: a fault of TLS in the middle of a body comes as it is.
+            raise _BrokenBodyError(AwsError(doing, f"the connection broke: {error}", "run it again")) from error
         _expect_whole(checks, doing)
 
 

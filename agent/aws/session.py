@@ -125,7 +125,9 @@ class AwsSession:
 
                 held: Any = self._boto().get_credentials()
                 keys = HeldKeys(held)
-                self._direct = DirectReads(self.trust, keys.of, self._proxies, READ_SECONDS)
+                self._direct = DirectReads(
+                    self.trust, keys.of, self._proxies, connecting=CONNECT_SECONDS, waiting=READ_SECONDS
+                )
                 self._direct.watch(client)
             return self._direct
 

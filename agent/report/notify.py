@@ -79,7 +79,9 @@ class Notify:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.settimeout(patience)
-                channel.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
+                # Only for a connected one the kernel knows when there is room: else Python would ask all the time.
+                channel.connect(self._address)
+                channel.send("\n".join(lines).encode("utf-8", "replace"))
         except OSError:
             return False
         return True

@@ -35,6 +35,11 @@ class Crew:
         self._lock = threading.Lock()
         self._since, self._used = clock.monotonic(), cpu()
 
+    def rejoin(self) -> None:
+        """One that was too many is needed after all."""
+        with self._lock:
+            self.size += 1
+
     def change(self, left: int) -> int:
         """How many threads to add, while `left` objects are to be begun; -1 for a caller that is one too many.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,11 @@ from agent.host.side_by_side import SideBySide
 from agent.steps.bundle import Entry
 from agent.steps.crew import Crew
 from agent.steps.records import BundleFile
+
+
+# Without any object for so long, one more thread is at work.
+STALL_SECONDS = 0.25
+_DOING = "syncing the bundle"
 
 
 class Downloader(Protocol):
@@ -33,46 +37,79 @@ def fetch_all(
     `BundleMoved` when one is no longer what the listing said: no thread is at work on the tree any more then, so that
     it can be thrown away and made again.
     """
-    queue: Iterator[Entry] = iter(wanted)
-    lock, done = threading.Lock(), itertools.count(1)
-    crew = Crew(len(wanted), sum(entry.source.size for entry in wanted) / max(1, len(wanted)), deadline.clock)
-    fetched: dict[str, BundleFile] = {}
-    moved: list[BundleMoved] = []
-    ended = threading.Event()
+    _make_folders(wanted, folder)
+    sync = _Sync(wanted, lambda entry: _fetch(entry, bucket, folder), deadline, tell)
+    sync.run()
+    return sync.fetched
 
-    def work() -> None:
-        while not ended.is_set():
-            with lock:
-                entry = next(queue, None)
+
+class _Sync:
+    """The threads that fetch: as many as the crew says.
+
+    One that is too many stands by. It goes on when nothing has come for a while, so that an answer that does not come
+    holds up one object, and not all of them.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Entry],
+        fetch: Callable[[Entry], BundleFile],
+        deadline: Deadline,
+        tell: Callable[[int], None],
+    ) -> None:
+        self.fetched: dict[str, BundleFile] = {}
+        self._left, self._every = iter(wanted), len(wanted)
+        self._fetch, self._tell = fetch, tell
+        self._crew = Crew(len(wanted), sum(entry.source.size for entry in wanted) / max(1, len(wanted)), deadline.clock)
+        self._jobs = SideBySide(deadline)
+        self._lock = threading.Lock()
+        self._moved: list[BundleMoved] = []
+        self._over = threading.Event()
+        """Nothing is to be begun any more."""
+
+    def run(self) -> None:
+        """Fetch all of them."""
+        try:
+            with self._jobs:
+                self._start(self._crew.size)
+        finally:
+            self._over.set()  # after a failure or a signal no thread goes on to fill a tree that is being removed
+        if self._moved:
+            raise self._moved[0]
+
+    def _start(self, number: int) -> None:
+        for _ in range(number):
+            self._jobs.start(_DOING, self._work)
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            with self._lock:
+                entry = next(self._left, None)
             if entry is None:
+                self._over.set()
                 return
-            deadline.check("syncing the bundle")
+            self._jobs.deadline.check(_DOING)
             try:
-                file = _fetch(entry, bucket, folder)
+                file = self._fetch(entry)
             except BundleMoved as error:
                 # Not raised here: the other threads would be left behind after a moment's grace.
-                moved.append(error)
-                ended.set()
+                self._moved.append(error)
+                self._over.set()
                 return
-            with lock:
-                fetched[entry.path] = file
-                tell(next(done))
-            change = crew.change(len(wanted) - len(fetched) - crew.size)
+            with self._lock:
+                self.fetched[entry.path] = file
+                self._tell(len(self.fetched))
+            change = self._crew.change(self._every - len(self.fetched) - self._crew.size)
             if change < 0:
-                return
-            for _ in range(change):
-                jobs.start("syncing the bundle", work)
+                self._stand_by()
+            self._start(change)
 
-    _make_folders(wanted, folder)
-    try:
-        with SideBySide(deadline) as jobs:
-            for _ in range(crew.size):
-                jobs.start("syncing the bundle", work)
-    finally:
-        ended.set()  # after a failure or a signal no thread goes on to fill a tree that is being removed
-    if moved:
-        raise moved[0]
-    return fetched
+    def _stand_by(self) -> None:
+        came = -1
+        while came != len(self.fetched) and not self._over.is_set():
+            came = len(self.fetched)
+            self._over.wait(STALL_SECONDS)
+        self._crew.rejoin()
 
 
 def _make_folders(wanted: Sequence[Entry], folder: Path) -> None:

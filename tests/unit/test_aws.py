@@ -7,10 +7,12 @@ import hashlib
 import json
 import urllib.parse
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from urllib3.exceptions import SSLError
 
 from agent.aws import ecr, trust
 from agent.aws.ecr import region_of
@@ -23,6 +25,9 @@ from agent.secret import Secret
 from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit import children
 from tests.unit.fakes import HEAD, FakeClock, refusing_address
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 KEYS = Keys(Secret("AKIAEXAMPLE"), Secret("c4naryV4lue"))
 CONTENT = b"service: api\n"
@@ -189,6 +194,34 @@ def test_an_answer_that_breaks_off_once_is_fetched_again(tmp_path: Path) -> None
         bucket(server.url).download(ITEM, tmp_path / "x")
 
     assert (tmp_path / "x").read_bytes() == CONTENT
+
+
+def test_a_fault_of_tls_in_the_middle_of_a_body_is_asked_again(tmp_path: Path) -> None:
+    """botocore lets urllib3's word for it pass as it is."""
+
+    class Body:
+        """Breaks in its middle."""
+
+        def iter_chunks(self, _: int) -> Iterator[bytes]:
+            yield CONTENT[:2]
+            raise SSLError("decryption failed or bad record mac")
+
+    class Client:
+        """Gives the object, whose bodies all break."""
+
+        asked = 0
+
+        def get_object(self, **_: object) -> object:
+            self.asked += 1
+            return {"ResponseMetadata": {"HTTPHeaders": {}}, "Body": Body()}
+
+    client = Client()
+
+    with pytest.raises(AwsError, match="the connection broke: decryption failed"):
+        ConfigBucket(cast("S3Client", client), "delphi-config").download(ITEM, tmp_path / "x")
+
+    assert client.asked == BODY_ATTEMPTS
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_checksum_that_does_not_match_is_refused() -> None:

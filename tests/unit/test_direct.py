@@ -8,6 +8,7 @@ import hashlib
 import socket
 import ssl
 import string
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -222,14 +223,14 @@ class Trap:
 )
 def test_what_is_not_the_usual_case_is_the_sdks(scheme: str, scope: str, proxies: Proxies) -> None:
     # `.test` is no loopback name, which is never proxied, and resolves nowhere.
-    reads = DirectReads(ssl.create_default_context(), keys, proxies, 1.0)
+    reads = DirectReads(ssl.create_default_context(), keys, proxies, connecting=1, waiting=1)
     learnt(reads, f"{scheme}://s3.example.test/{NAME}?list-type=2", scope)
 
     assert reads.open(NAME, KEY, ITEM.etag) is None
 
 
 def test_another_bucket_than_the_listed_one_is_the_sdks() -> None:
-    reads = DirectReads(ssl.create_default_context(), keys, Proxies(), 1.0)
+    reads = DirectReads(ssl.create_default_context(), keys, Proxies(), connecting=1, waiting=1)
     with Trap() as trap:
         learnt(reads, f"https://127.0.0.1:{trap.port}/{NAME}?list-type=2")
 
@@ -240,7 +241,7 @@ def test_another_bucket_than_the_listed_one_is_the_sdks() -> None:
 def test_a_server_with_another_name_is_sent_nothing(identity: Path) -> None:
     context, store = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Store()
     context.load_cert_chain(identity)
-    reads = DirectReads(ssl.create_default_context(cafile=identity), keys, Proxies(), 5.0)
+    reads = DirectReads(ssl.create_default_context(cafile=identity), keys, Proxies(), connecting=5, waiting=5)
     with Loopback(store, tls=context) as server:
         learnt(reads, f"{server.url}/{NAME}?list-type=2")
 
@@ -252,7 +253,7 @@ def test_a_context_that_does_not_look_at_names_is_not_used(identity: Path) -> No
     context = ssl.create_default_context(cafile=identity)
     context.check_hostname = False
     with Trap() as trap:
-        reads = DirectReads(context, keys, Proxies(), 1.0)
+        reads = DirectReads(context, keys, Proxies(), connecting=1, waiting=1)
         learnt(reads, f"https://127.0.0.1:{trap.port}/{NAME}?list-type=2")
 
         assert reads.open(NAME, KEY, ITEM.etag) is None
@@ -262,7 +263,7 @@ def test_a_context_that_does_not_look_at_names_is_not_used(identity: Path) -> No
 def test_connections_are_used_again(identity: Path) -> None:
     context, store = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Store()
     context.load_cert_chain(identity)
-    reads = DirectReads(ssl.create_default_context(cafile=identity), keys, Proxies(), 5.0)
+    reads = DirectReads(ssl.create_default_context(cafile=identity), keys, Proxies(), connecting=5, waiting=5)
     with Loopback(store, tls=context) as server:
         learnt(reads, f"{server.url.replace('127.0.0.1', 'localhost')}/{NAME}?list-type=2")
         for _ in range(3):
@@ -272,3 +273,26 @@ def test_connections_are_used_again(identity: Path) -> None:
 
     assert len(server.requests) == 3
     assert server.connections == 1
+
+
+def test_an_idle_connection_that_the_server_has_closed_is_replaced(identity: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity)
+    head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(CONTENT)}\r\nETag: "{ITEM.etag}"\r\n\r\n'.encode()
+    reads = DirectReads(ssl.create_default_context(cafile=identity), keys, Proxies(), connecting=5, waiting=5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(head + CONTENT)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        learnt(reads, f"https://localhost:{listener.getsockname()[1]}/{NAME}?list-type=2")
+        for _ in range(2):
+            opened = reads.open(NAME, KEY, ITEM.etag)
+            assert opened is not None
+            assert b"".join(opened.body) == CONTENT
+        server.join(5)

@@ -67,7 +67,9 @@ def connect(identity: Path) -> Iterator[Connect]:
 
     def start(*answers: Sequence[bytes]) -> tuple[Connection, Server]:
         server = Server(identity, answers)
-        connection = Connection("localhost", server.port, ssl.create_default_context(cafile=identity), 5.0)
+        connection = Connection(
+            "localhost", server.port, ssl.create_default_context(cafile=identity), connecting=5, waiting=5
+        )
         made.append((connection, server))
         return made[-1]
 
@@ -156,15 +158,22 @@ def test_a_body_that_breaks_off_is_an_error_of_the_connection(connect: Connect) 
 
 
 def test_an_answer_of_another_status_is_told(connect: Connect) -> None:
-    connection, _ = connect([b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n"])
+    # As S3 sends its errors.
+    connection, _ = connect([b"HTTP/1.1 503 Slow Down\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<Err>\r\n0\r\n\r\n"])
 
     assert connection.get("/key", {}).status == 503
+
+
+def test_no_answer_at_all_is_an_error_of_the_connection(connect: Connect) -> None:
+    connection, _ = connect([b""])
+
+    with pytest.raises(ConnectionError, match="closed before an answer"):
+        connection.get("/key", {})
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        b"",
         b"\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 2000 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -208,5 +217,5 @@ def test_a_certificate_of_nobody_that_is_trusted_is_an_error_of_the_connection(i
     server = Server(identity, [])
 
     with pytest.raises(ssl.SSLCertVerificationError):
-        Connection("localhost", server.port, ssl.create_default_context(), 5.0)
+        Connection("localhost", server.port, ssl.create_default_context(), connecting=5, waiting=5)
     server.join()

@@ -432,6 +432,31 @@ def test_a_link_that_leads_nowhere_is_something_that_would_be_replaced(world: Wo
 # --- a bundle that is replaced meanwhile
 
 
+def test_one_answer_that_does_not_come_holds_up_no_other_object(world: World) -> None:
+    names = [f"api/{number:03}" for number in range(40)]
+    world.upload(dict.fromkeys(names, b"x"))
+    others = threading.Event()
+
+    class Silent(FakeBucket):
+        """Keeps a core busy, so that one thread is left; then one object comes only after all others."""
+
+        def download(self, item: RemoteObject, path: Path) -> str:
+            end = time.monotonic() + 0.03
+            while item.key < f"{BASE}api/020" and time.monotonic() < end:
+                pass
+            if item.key.endswith("/030"):
+                assert others.wait(20)
+            digest = super().download(item, path)
+            if len(self.downloaded) == len(self.objects) - 1:
+                others.set()
+            return digest
+
+    world.bucket = Silent(world.bucket.objects)
+    staged = world.stage()
+
+    assert staged.fetched == len(names) + 1
+
+
 class Moving(FakeBucket):
     """One object is another by the time it is fetched; fetching the others takes a moment."""
 
