@@ -21,7 +21,7 @@ from agent.stages.host import (
     write_bootstrap,
 )
 from agent.stages.host_files import expect_mounts, keep_declared, plan_files
-from agent.stages.images import pull_images, put_back_images, to_pull
+from agent.stages.images import names_kept, pull_images, put_back_images, to_pull
 from agent.stages.probes import expect_possible
 from agent.stages.project import expect_one_project, open_project, read_model, rehearse
 from agent.stages.registry import log_in, reach_registry, write_docker_config
@@ -47,15 +47,16 @@ def boot(run: Run, aim: Aim = as_it_says) -> Ending:
             kept = mend(run, recall(run, cloud, repair=True))
             bootstrap, kept = finish_bootstrap(run, bootstrap, kept)
             target = aim(bootstrap, kept)
-            made = prepare(run, cloud, kept, target)
-            failed = None if target.asked or run.options.retry else kept.failed
-            if failed is not None and failed.is_again(made.attempt):
-                return keep_restored(run, made, failed)
-            differs = made.staged is not None and made.staged.differs
-            rehearsed = rehearse(run, made.project, made.model) if differs else None
+            with names_kept(run, kept, target.back_to):
+                made = prepare(run, cloud, kept, target)
+                failed = None if target.asked or run.options.retry else kept.failed
+                if failed is not None and failed.is_again(made.attempt):
+                    return keep_restored(run, made, failed)
+                differs = made.staged is not None and made.staged.differs
+                rehearsed = rehearse(run, made.project, made.model) if differs else None
 
-            # The apply point: from here on the host changes.
-            ending = deploy(run, made, rehearsed)
+                # The apply point: from here on the host changes.
+                ending = deploy(run, made, rehearsed)
             if ending.exit_code == 0 and target.changes:
                 write_bootstrap(run)
             return ending
@@ -84,6 +85,9 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
     ready = plan_files(run, bootstrap.role, fetched.manifest, values.resolution, brought)
     access = registry.result()
     write_docker_config(run, access.login)
+    if access.tags is not None and fetched.staged is not None and fetched.staged.differs:
+        # Who pushes an image, and then uploads the bundle that needs it, relies on that order.
+        access.tags.forget()
     project = open_project(run, bootstrap, values.resolution, fetched.staged)
     with SideBySide(run.deadline) as jobs:
         engine = jobs.start(_REACHING, lambda: reached.result() or reach_engine(run))

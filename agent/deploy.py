@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.dataclass import dataclass
-from agent.errors import AgentError, ComposeFileError, DeployFailed, HostError, Interrupted
+from agent.errors import AgentError, ComposeFileError, DeployFailed, HostError, Interrupted, UnreachableError
 from agent.report.record import Ending
 from agent.restore import restore, take_back_files
 from agent.run import Run
@@ -90,6 +90,10 @@ def deploy(run: Run, made: Prepared, rehearsed: Plan | None = None) -> Ending:
             outcome, deployed = VERIFIED, start(run, project, model, seen, checks)
             _finish_start(run, made, project)
     except (AgentError, Interrupted) as error:
+        if seen.settled and made.kept.started is None and isinstance(error, UnreachableError):
+            # Nothing was started: there is no deploy that could have failed.
+            take_back_files(run, error)
+            raise
         return _give_back(run, made, error)
     run.see_through()
     kept = keep_release(
@@ -142,7 +146,8 @@ def _give_back(run: Run, made: Prepared, error: AgentError | Interrupted) -> End
         number = made.kept.current.number if made.kept.current else 0
         why = "; ".join(str(part) for part in second.parts())
         raise _not_restored(failure, f"restoring release {number} failed: {why}", second) from error
-    if isinstance(error, DeployFailed) and run.deadline.left() > 0:
+    went_away = isinstance(error.__cause__, UnreachableError)
+    if isinstance(error, DeployFailed) and run.deadline.left() > 0 and not went_away:
         # A signal, an engine that went away, or too short a deadline says nothing against the release.
         keep_failure(run, made.attempt, failure)
     return ended

@@ -9,6 +9,7 @@ from agent.host.clock import Deadline
 from agent.report.record import Ending
 from agent.run import Options, Run, without_images
 from agent.stages.bundle import read_live_manifest, take_back
+from agent.stages.engine import reach_engine
 from agent.stages.health import leave_alone, start
 from agent.stages.hooks import run_post_up, run_pre_up
 from agent.stages.host import Cloud
@@ -59,6 +60,8 @@ def restore(
     assert release is not None  # noqa: S101 - the caller has seen to it
     if kept.journal is not None or kept.started is not None:
         run.warn("restore.started", f"{failure}: going back to release {release.number} ({release.ref}, {release.tag})")
+    # Before any file: an engine that does not come back would leave old files under new containers.
+    reach_engine(run)
     kept = take_back(run, kept)
     bootstrap = bootstrap.changed({"CONFIG_REF": release.ref, "ECR_TAG": release.tag})
     manifest = read_live_manifest(run, bootstrap)

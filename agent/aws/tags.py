@@ -48,6 +48,10 @@ class Tags:
         self._possible = trust is not None and trust.check_hostname and proxy is None
         self._digests: dict[str, str | None] = {}
 
+    def forget(self) -> None:
+        """Ask again from now on: what was said is older than what has become known since."""
+        self._digests = {}
+
     def digests(self, references: Iterable[str], deadline: Deadline) -> Mapping[str, str]:
         """The digest that each of these names has in the registry, where it could be found out; asked once each."""
         every = list(references)

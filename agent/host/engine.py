@@ -18,6 +18,9 @@ ANSWER_SECONDS = 30.0
 LAST_SECONDS = 1.0
 # A boot waits this long for an engine that is still starting.
 READY_SECONDS = 60.0
+# What is being removed is gone after this, or stays.
+REMOVAL_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 
 
 class Engine:
@@ -95,6 +98,21 @@ class Engine:
 
         with self._asking(f"removing the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
             self._client().remove_container(container.id, force=True)
+
+    def stop_container(self, container: Container) -> None:
+        """Stop a container in the time that it has for that, a run's longest answer at most."""
+        import docker.errors
+
+        with self._asking(f"stopping the container {container.name}"), contextlib.suppress(docker.errors.NotFound):
+            self._client().stop(container.id)
+
+    def goes_away(self, container: Container) -> bool:
+        """Wait for a container that is being removed; false when it is still there after a while."""
+        share = self._deadline.share(REMOVAL_SECONDS)
+        with self._asking(f"waiting for the container {container.name} to be removed"):
+            while (there := self._inspect(container.id) is not None) and share.left() > 0:
+                share.clock.sleep(_POLL_SECONDS)
+        return not there
 
     def rename_container(self, container: Container, name: str) -> None:
         """Give a container another name."""

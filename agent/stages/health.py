@@ -64,7 +64,11 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
             raise _failed_up(run, model, restarts, [said])
         actions = compose.actions_of(finished)
         step.detail = amount(len(actions), "container")
-    health = see_healthy(run, model, restarts, probes.limits(checks), arrivals)
+    try:
+        health = see_healthy(run, model, restarts, probes.limits(checks), arrivals)
+    except UnreachableError as error:
+        # `up` was reached: that the engine went away is a deploy that was not seen healthy, and nothing less.
+        raise verify.failure([], run.engine, run.deadline, [str(error)]) from error
     probes.run_checks(run, opened, checks)
     return Deployed(health=health, actions=actions, reasons=seen.reasons)
 
@@ -78,7 +82,10 @@ def _expect_no_loop(
 
 
 def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, checks: Sequence[Check]) -> Deployed:
-    """Nothing is started; what has come up with the engine gets the time to be healthy, and to pass the checks."""
+    """Nothing is started; what has come up with the engine gets the time to be healthy, and to pass the checks.
+
+    `UnreachableError` when the engine stays away meanwhile: that is no failed deploy.
+    """
     restarts = verify.restart_counts(seen.before)
     health = see_healthy(run, model, restarts, probes.limits(checks))
     probes.run_checks(run, opened, checks)
@@ -88,21 +95,17 @@ def leave_alone(run: Run, opened: Project, model: Model, seen: Comparison, check
 def see_healthy(
     run: Run, model: Model, restarts: Mapping[str, int], limits: Limits, arrivals: Arrivals | None = None
 ) -> list[Health]:
-    """Wait until every service is well."""
+    """Wait until every service is well; `UnreachableError` when the engine stays away."""
     with run.step("verify", "waiting for the services to be healthy") as step:
-        try:
-            health = verify.wait(
-                model,
-                run.engine,
-                run.deadline,
-                lambda text: record.progress(waiting_for=text),
-                restarts=restarts,
-                limits=limits,
-                arrivals=arrivals,
-            )
-        except UnreachableError as error:
-            # `up` was reached: that the engine went away is a deploy that was not seen healthy, and nothing less.
-            raise verify.failure([], run.engine, run.deadline, [str(error)]) from error
+        health = verify.wait(
+            model,
+            run.engine,
+            run.deadline,
+            lambda text: record.progress(waiting_for=text),
+            restarts=restarts,
+            limits=limits,
+            arrivals=arrivals,
+        )
         step.detail = f"{amount(len(health), 'service')} well"
     return health
 
@@ -112,5 +115,7 @@ def _failed_up(run: Run, model: Model, restarts: Mapping[str, int], said: Sequen
     try:
         now = verify.look(model, run.engine, verify.Watch(run.host.clock), restarts)
     except AgentError as error:
-        return verify.failure([], run.engine, run.deadline, [*said, str(error)])
+        failed = verify.failure([], run.engine, run.deadline, [*said, str(error)])
+        failed.__cause__ = error
+        return failed
     return verify.failure([item for item in now if item.verdict != "well"], run.engine, run.deadline, said)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from agent.aws.tags import Tags
-from agent.errors import EngineError
+from agent.errors import AgentError, DeployFailed, EngineError, Interrupted
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
@@ -15,6 +16,7 @@ from agent.steps import images, pull
 from agent.steps.compose import Model
 from agent.steps.project import Project
 from agent.steps.records import Release
+from agent.steps.state import State
 
 
 def to_pull(run: Run, model: Model, tags: Tags | None) -> Mapping[str, Sequence[str]]:
@@ -61,6 +63,26 @@ def pull_images(
 
 def _tell_pulled(total: str, done: int) -> None:
     record.progress(detail=f"{done} of {total}", waiting_for="")
+
+
+@contextlib.contextmanager
+def names_kept(run: Run, kept: State, back_to: Release | None) -> Iterator[None]:
+    """Let the current release's names have its images again when a rollback ends before a container was touched.
+
+    A run that recreates a container without a pull would else start it of the other release's image. The block must
+    raise `DeployFailed` for what ends later.
+    """
+    try:
+        yield
+    except (AgentError, Interrupted) as error:
+        if back_to is None or kept.current is None or isinstance(error, DeployFailed):
+            raise
+        run.see_through()
+        try:
+            images.name_again(run.engine, kept.current.references)
+        except AgentError as second:
+            run.warn("images.names", f"names of images may still be those of release {back_to.number}: {second}")
+        raise
 
 
 def put_back_images(

@@ -16,7 +16,6 @@ from agent.steps.bundle import Entry
 from agent.steps.crew import Crew
 from agent.steps.records import BundleFile
 
-
 # Without any object for so long, one more thread is at work.
 STALL_SECONDS = 0.25
 _DOING = "syncing the bundle"

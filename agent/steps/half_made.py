@@ -1,18 +1,19 @@
 """Containers that Compose had made to replace others when it was ended, and had not yet given their names.
 
-It makes the new container as `ID_NAME`, with the first twelve digits of the old one's id, then removes the old one,
-then renames the new one. Where both are there its next `up` takes them for two of one service, removes one and fails:
-the name of the other is in use.
+It makes the new container as `ID_NAME`, with the first twelve digits of the old one's id, then stops and removes the
+old one, then renames the new one. Where both are there its next `up` takes them for two of one service, removes one and
+fails: the name of the other is in use. The engine goes on with what it was asked for, also when Compose is gone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from agent.host.engine_answers import Container
 
-_ID_DIGITS = 12
+_NAME = re.compile(r"([0-9a-f]{12})_(.+)")
 
 
 class Engine(Protocol):
@@ -24,22 +25,34 @@ class Engine(Protocol):
     def rename_container(self, container: Container, name: str) -> None:
         """Give a container another name."""
 
+    def stop_container(self, container: Container) -> None:
+        """Stop a container in the time that it has for that."""
+
+    def goes_away(self, container: Container) -> bool:
+        """Wait for a container that is being removed; false when it stays."""
+
 
 def finish(engine: Engine, containers: Sequence[Container]) -> list[str]:
     """Remove each that has never run beside the one it was to replace, name it where that one is gone; a line for each.
 
-    Whose data it would have taken over is then still there, or is in it.
+    Whose data it would have taken over is then still there, or is in it. The old one is stopped: to look at, it runs
+    until the stop is over that Compose may have asked for, and nobody would start it again.
     """
     told = []
     for item in containers:
-        prefix = f"{item.replaces[:_ID_DIGITS]}_"
-        if item.state != "created" or not item.replaces or not item.name.startswith(prefix):
+        match = _NAME.fullmatch(item.name)
+        # The label says which one it replaces: by its id, since Compose 2.39 by its name.
+        if item.state != "created" or not item.replaces or match is None:
             continue
-        name = item.name.removeprefix(prefix)
-        if any(other.id == item.replaces or other.name == name for other in containers):
-            engine.remove_container(item)
-            told.append(f"{item.name} was removed: Compose was ended before it could take the place of {name}")
-        else:
+        digits, name = match.groups()
+        others = [other for other in containers if other.id.startswith(digits) or other.name == name]
+        if all(other.state in {"removing", "dead"} and engine.goes_away(other) for other in others):
             engine.rename_container(item, name)
             told.append(f"{item.name} was renamed to {name}: Compose was ended before it could do that")
+            continue
+        engine.remove_container(item)
+        told.append(f"{item.name} was removed: Compose was ended before it could take the place of {name}")
+        for other in others:
+            if other.state in {"running", "paused", "restarting"}:
+                engine.stop_container(other)
     return told

@@ -113,10 +113,15 @@ def put_back(
             "push the image again, or deploy a tag that the registry has (`aws ecr describe-images` lists them)",
             details=gone if len(gone) > 1 else (),
         )
-    for name in moved:
-        if not image_names.pinned(name):
-            engine.tag_image(references[name], image_names.repository(name), image_names.tag(name))
+    name_again(engine, references)
     return moved
+
+
+def name_again(engine: Images, references: Mapping[str, str]) -> None:
+    """As `put_back`, as far as the images are on the host."""
+    for name, identity in sorted(references.items()):
+        if not image_names.pinned(name) and not _has(engine, name, identity) and engine.image(identity) is not None:
+            engine.tag_image(identity, image_names.repository(name), image_names.tag(name))
 
 
 def _has(engine: Images, name: str, identity: str) -> bool:

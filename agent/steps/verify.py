@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from agent.dataclass import dataclass
-from agent.errors import AgentError, DeployFailed
+from agent.errors import AgentError, DeployFailed, UnreachableError
 from agent.host.clock import Clock, Deadline
 from agent.host.engine_answers import Container
 from agent.steps.arrivals import Arrivals
@@ -22,6 +22,8 @@ from agent.steps.verdict import Health, judge
 # Between two looks: a tenth of what was waited, within these bounds. What is healthy soon is seen soon, and a service
 # that takes minutes is not asked for all the time.
 SHORTEST_SECONDS, POLL_SECONDS = 0.05, 0.25
+# For so long an engine may be away, as one is that was upgraded and starts again.
+AWAY_SECONDS = 20.0
 LOG_LINES = 15
 
 
@@ -106,13 +108,25 @@ def wait(
     limits: Limits | None = None,
     arrivals: Arrivals | None = None,
 ) -> list[Health]:
-    """Return when every service is well; `DeployFailed` with evidence when one has failed or the deadline is over."""
+    """Return when every service is well; `DeployFailed` with evidence when one has failed or the deadline is over.
+
+    An engine that does not answer may be about to start again: `UnreachableError` after `AWAY_SECONDS`.
+    """
     asked = limits or {}
     own = {name: deadline.share(limit.within) for name, limit in asked.items() if limit.within is not None}
     watch, arrivals = Watch(deadline.clock), arrivals or Arrivals()
-    began = deadline.clock.monotonic()
+    began, away = deadline.clock.monotonic(), None
     while True:
-        seen = [_late(item, own) for item in look(model, engine, watch, restarts, asked)]
+        try:
+            seen = [_late(item, own) for item in look(model, engine, watch, restarts, asked)]
+        except UnreachableError as error:
+            away = away or deadline.share(AWAY_SECONDS)
+            if away.left() <= 0:
+                raise
+            tell(f"the Docker engine ({error.cause})")
+            deadline.clock.sleep(min(POLL_SECONDS, away.left()))
+            continue
+        away = None
         arrivals.saw(seen)
         if all(item.verdict == "well" for item in seen):
             return seen

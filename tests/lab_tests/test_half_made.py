@@ -6,17 +6,27 @@ import pytest
 
 from tests.lab.lab import Lab
 from tests.lab_tests.deploys import inspect
-from tests.lab_tests.projects import init
+from tests.lab_tests.projects import init, upload
 
 NAME = "api-telapi-1"
 
 
-def half_made(lab: Lab) -> tuple[str, str]:
+# Takes its whole grace time to stop, as what does not hear SIGTERM does.
+STUBBORN = """services:
+  a:
+    <<: [*app, *well]
+    init: false
+    command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]
+    stop_grace_period: 5s
+"""
+
+
+def half_made(lab: Lab, service: str = NAME) -> tuple[str, str]:
     """The container that Compose makes first when it replaces the service's; its name, and the old one's id."""
-    old = inspect(lab)[NAME]
+    old = inspect(lab)[service]
     hash_and_place = {"com.docker.compose.config-hash": "another bundle's", "com.docker.compose.replace": old["Id"]}
     labels = {**old["Config"]["Labels"], **hash_and_place}
-    name = f"{old['Id'][:12]}_{NAME}"
+    name = f"{old['Id'][:12]}_{service}"
     arguments = [part for key, value in labels.items() for part in ("--label", f"{key}={value}")]
     lab.engine.docker("create", "--name", name, *arguments, old["Image"])
     return name, old["Id"]
@@ -47,3 +57,18 @@ def test_without_the_old_container_it_gets_the_name(instance: Lab) -> None:
     assert sorted(inspect(instance)) == ["api-migrate-1", NAME]
     assert f"{name} was renamed to {NAME}" in done.stderr
     assert instance.get(3001, "/health") == "ok\n"
+
+
+def test_an_old_container_whose_stop_is_under_way_is_not_taken_for_one_that_runs(instance: Lab) -> None:
+    upload(instance, STUBBORN)
+    init(instance)
+    half_made(instance, "api-a-1")
+    # What Compose asks next, and is ended while it waits for the answer.
+    stopping = instance.machine.start_process(["docker", "stop", "api-a-1"], log="stop.log")
+
+    done = instance.agent("init")
+
+    assert done.returncode == 0, done.stderr
+    stopping.wait(20)
+    assert list(inspect(instance)) == ["api-a-1"]
+    assert inspect(instance)["api-a-1"]["State"]["Status"] == "running"

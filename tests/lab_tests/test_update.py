@@ -282,6 +282,26 @@ def test_what_an_operator_went_back_from_is_not_brought_back_by_the_next_boot(de
     assert look(deployed) != before
 
 
+def test_a_rollback_that_ends_before_it_starts_anything_leaves_the_images_their_names(deployed: Lab) -> None:
+    """Two releases of one tag, which was moved: a run without a pull must not find the former one's image."""
+    hook = "#!/bin/sh\ntest ! -e /run/stop-here\n"
+    deployed.world.put_file("api/hooks/pre-up.d/10-stop", hook)
+    assert deployed.agent("init").returncode == 0
+    deployed.registry.push(TAG, GOOD)
+    assert deployed.agent("init").returncode == 0
+    before, [name] = look(deployed), {item["Config"]["Image"] for item in inspect(deployed).values()}
+    deployed.machine.path("/run/stop-here").touch()
+
+    done = deployed.agent("rollback", "--yes")
+
+    assert done.returncode == 74, done.stderr
+    assert look(deployed) == before
+    deployed.machine.path("/run/stop-here").unlink()
+    assert deployed.agent("init", "--restart-only").returncode == 0
+    assert look(deployed).images == before.images
+    assert name.endswith(f":{TAG}")
+
+
 def test_history_without_a_run_says_so(instance: Lab) -> None:
     done = instance.agent("history")
 

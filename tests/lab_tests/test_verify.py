@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.lab import Lab
+from tests.lab.process import wait_until
 from tests.lab.world import NAMESPACE, ROLE
 from tests.lab_tests import reports
 from tests.lab_tests.projects import init, upload
@@ -273,3 +274,37 @@ def test_a_check_of_a_service_that_is_not_there_ends_the_run_before_anything_cha
     assert "vars.yaml:3:3: the project has no service wep" in error["details"]
     assert instance.engine.containers() == []
     assert not instance.machine.path("/opt/services/api").exists()
+
+
+SLOW = """services:
+  a:
+    <<: *app
+    tmpfs: [/tmp]
+    command: [sh, -c, "sleep 4; touch /tmp/ok; sleep 1000"]
+    healthcheck: {test: [CMD, test, -e, /tmp/ok], interval: 300ms, timeout: 2s, retries: 100}
+"""
+
+
+def test_an_engine_that_is_restarted_meanwhile_is_waited_for(instance: Lab) -> None:
+    upload(instance, SLOW)
+    running = instance.machine.start_process([*instance.agent_command(), "init"], env=instance.agent_env())
+    wait_until(lambda: '"step": "verify"' in running.stderr(), "the wait for health")
+
+    instance.engine.restart()
+
+    assert running.wait(90) == 0, running.stderr()
+
+
+def test_an_engine_that_stays_away_is_no_failed_deploy_where_nothing_was_started(instance: Lab) -> None:
+    upload(instance, SLOW)
+    init(instance)
+    instance.engine.docker("restart", "api-a-1")
+    running = instance.machine.start_process([*instance.agent_command(), "init"], env=instance.agent_env())
+    wait_until(lambda: '"step": "verify"' in running.stderr(), "the wait for health")
+    instance.engine.stop()
+    try:
+        assert running.wait(60) == 69, running.stderr()
+    finally:
+        instance.engine.start()
+        instance.engine.wait_ready()
+    init(instance)

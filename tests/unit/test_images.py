@@ -188,6 +188,15 @@ def test_an_image_that_the_host_has_lost_is_pulled_by_its_digest() -> None:
     assert (store.names[API], registry.pulled) == ("sha256:1", [PINNED])
 
 
+def test_names_get_their_images_again_as_far_as_those_are_there() -> None:
+    store = Store(Image("sha256:1", (), ()), Image("sha256:2", (API,), ()))
+
+    images.name_again(store, {API: "sha256:1", DB: "sha256:gone", PINNED: "sha256:1"})
+
+    assert store.tagged == [API]
+    assert store.names[API] == "sha256:1"
+
+
 def test_a_name_without_a_tag_is_put_back_as_latest() -> None:
     store = Store(Image("sha256:1", ()))
 

@@ -85,6 +85,16 @@ def test_every_tag_is_asked_for_once_however_often_it_is_wanted(
     assert set(registry.asked.values()) == {1}
 
 
+def test_what_is_forgotten_is_asked_again(tags: Callable[..., Tags], host: str, registry: Registry) -> None:
+    asking, name = tags(), f"{host}/app:1"
+    asking.digests([name], deadline())
+    registry.broken["app"] = Reply(200, b"", {"Docker-Content-Digest": DIGESTS["side"]})
+
+    asking.forget()
+
+    assert asking.digests([name], deadline()) == {name: DIGESTS["side"]}
+
+
 def test_what_is_elsewhere_or_pinned_is_left_to_a_pull(
     tags: Callable[..., Tags], host: str, registry: Registry
 ) -> None:

@@ -310,6 +310,37 @@ def test_a_service_without_a_container_fails_without_a_log() -> None:
     assert "docker logs CONTAINER" in caught.value.next_step
 
 
+class Away(FakeEngine):
+    """Does not answer for so many looks."""
+
+    def __init__(self, looks: int, *containers: Container) -> None:
+        super().__init__(containers)
+        self.left = looks
+
+    def containers(self, project: str) -> list[Container]:
+        self.left -= 1
+        if self.left >= 0:
+            raise EngineError("listing the containers", "Connection refused", "x")
+        return super().containers(project)
+
+
+def test_an_engine_that_is_away_for_a_moment_is_waited_for_and_told() -> None:
+    told: list[str] = []
+
+    assert wait(Away(30, HEALTHY), FakeClock(), told=told)[0].verdict == "well"
+    assert set(told) == {"the Docker engine (Connection refused)"}
+
+
+def test_an_engine_that_stays_away_is_told_long_before_the_deadline() -> None:
+    clock = FakeClock()
+    began = clock.monotonic()
+
+    with pytest.raises(EngineError, match="Connection refused"):
+        wait(Away(10_000, HEALTHY), clock, 300)
+
+    assert clock.monotonic() - began == pytest.approx(verify.AWAY_SECONDS, abs=0.5)
+
+
 class Mute(FakeEngine):
     """Keeps no logs, as with a log driver that cannot be read back."""
 
