@@ -70,13 +70,17 @@ def _once(side: Side, command: str) -> Sample:
     return side.agent(command)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("tests.bench.growth", description=__doc__)
     parser.add_argument("--only", choices=[growth.name for growth in SERIES], help="one series (all)")
     parser.add_argument("--runs", type=int, default=3, help="runs at each size, after one that is not counted (3)")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     parser.add_argument("--svg", type=Path, help="draw the curves into this file")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     chosen = [growth for growth in SERIES if options.only in (None, growth.name)]
