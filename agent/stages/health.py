@@ -51,6 +51,8 @@ def start(run: Run, opened: Project, model: Model, seen: Comparison, checks: Seq
 
     with run.step("up", "starting the services") as step:
         try:
+            for container in seen.doubtful:
+                run.engine.stop_container(container)
             finished = up()
             if not finished.ok and held_ports.let_go(run, model.name, finished.tail()):
                 finished = up()

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from agent.aws.tags import Tags
-from agent.errors import AgentError, DeployFailed, EngineError, Interrupted
+from agent.errors import AgentError, EngineError, Interrupted
 from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
-from agent.steps import images, pull
+from agent.steps import images, pull, state
 from agent.steps.compose import Model
 from agent.steps.project import Project
 from agent.steps.records import Release
@@ -69,17 +69,18 @@ def _tell_pulled(total: str, done: int) -> None:
 def names_kept(run: Run, kept: State, back_to: Release | None) -> Iterator[None]:
     """Let the current release's names have its images again when a rollback ends before a container was touched.
 
-    A run that recreates a container without a pull would else start it of the other release's image. The block must
-    raise `DeployFailed` for what ends later.
+    A run that recreates a container without a pull would else start it of the other release's image. What was started
+    is in the state.
     """
     try:
         yield
-    except (AgentError, Interrupted) as error:
-        if back_to is None or kept.current is None or isinstance(error, DeployFailed):
+    except (AgentError, Interrupted):
+        now, _ = state.load(run.host.paths.state, None)
+        if back_to is None or kept.current is None or (now.started, now.current) != (kept.started, kept.current):
             raise
         run.see_through()
         try:
-            images.name_again(run.engine, kept.current.references)
+            images.name_again(run.engine, kept.current.references, instead_of=back_to.references)
         except AgentError as second:
             run.warn("images.names", f"names of images may still be those of release {back_to.number}: {second}")
         raise

@@ -155,18 +155,26 @@ def with_labels(opened: Project, made: Labels, folder: Path) -> Project:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `up` would do and why, the containers as they are, and how the services are now."""
+    """What `up` would do and why, the containers as they are, and how the services are now.
+
+    `doubtful` seem to run, and may be about to stop: they are stopped before the start, so that it starts them.
+    """
 
     plan: Plan
     fates: Sequence[Fate]
     before: Sequence[Container]
     health: Sequence[Health]
+    doubtful: tuple[Container, ...] = ()
 
     @property
     def settled(self) -> bool:
         """Nothing would change and every service runs or is done: `up` would only run the one-shots again."""
         at_work = {"running", "starting"}
-        return not self.plan.changes and all(item.verdict == "well" or item.state in at_work for item in self.health)
+        return (
+            not self.plan.changes
+            and not self.doubtful
+            and all(item.verdict == "well" or item.state in at_work for item in self.health)
+        )
 
     @property
     def leaving(self) -> frozenset[str]:
@@ -190,9 +198,10 @@ def compare(
     """
     with run.step("plan", "comparing the project with what runs") as step:
         seen = seen or hold_against(run, opened, model, rehearsed)
-        if told := half_made.finish(run.engine, seen.before):
-            run.warn("container.half-made", *told)
-            seen = hold_against(run, opened, model, rehearsed)
+        finished = half_made.finish(run.engine, seen.before)
+        if finished.told:
+            run.warn("container.half-made", *finished.told)
+            seen = replace(hold_against(run, opened, model, rehearsed), doubtful=finished.doubtful)
         counts = [
             f"{amount(number, 'container')} {past}" for word, past in _WOULD if (number := _times(seen.plan, word))
         ]

@@ -35,10 +35,13 @@ class Crew:
         self._lock = threading.Lock()
         self._since, self._used = clock.monotonic(), cpu()
 
-    def rejoin(self) -> None:
-        """One that was too many is needed after all."""
+    def rejoin(self) -> bool:
+        """Whether one that was too many may go on after all."""
         with self._lock:
+            if self.size == MOST:
+                return False
             self.size += 1
+            return True
 
     def change(self, left: int) -> int:
         """How many threads to add, while `left` objects are to be begun; -1 for a caller that is one too many.

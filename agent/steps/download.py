@@ -17,7 +17,7 @@ from agent.steps.crew import Crew
 from agent.steps.records import BundleFile
 
 # Without any object for so long, one more thread is at work.
-STALL_SECONDS = 0.25
+STALL_SECONDS = 0.5
 _DOING = "syncing the bundle"
 
 
@@ -45,8 +45,8 @@ def fetch_all(
 class _Sync:
     """The threads that fetch: as many as the crew says.
 
-    One that is too many stands by. It goes on when nothing has come for a while, so that an answer that does not come
-    holds up one object, and not all of them.
+    One that is too many stands by. When nothing has come for a while, one of these goes on, so that an answer that does
+    not come holds up one object, and not all of them.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class _Sync:
         self._crew = Crew(len(wanted), sum(entry.source.size for entry in wanted) / max(1, len(wanted)), deadline.clock)
         self._jobs = SideBySide(deadline)
         self._lock = threading.Lock()
+        self._came = deadline.clock.monotonic()
+        """When something came, or one that stood by went on."""
         self._moved: list[BundleMoved] = []
         self._over = threading.Event()
         """Nothing is to be begun any more."""
@@ -97,6 +99,7 @@ class _Sync:
                 return
             with self._lock:
                 self.fetched[entry.path] = file
+                self._came = self._jobs.deadline.clock.monotonic()
                 self._tell(len(self.fetched))
             change = self._crew.change(self._every - len(self.fetched) - self._crew.size)
             if change < 0:
@@ -104,11 +107,13 @@ class _Sync:
             self._start(change)
 
     def _stand_by(self) -> None:
-        came = -1
-        while came != len(self.fetched) and not self._over.is_set():
-            came = len(self.fetched)
-            self._over.wait(STALL_SECONDS)
-        self._crew.rejoin()
+        """Until it is needed, or all is over."""
+        while not self._over.wait(STALL_SECONDS):
+            with self._lock:
+                now = self._jobs.deadline.clock.monotonic()
+                if now - self._came >= STALL_SECONDS and self._crew.rejoin():
+                    self._came = now
+                    return
 
 
 def _make_folders(wanted: Sequence[Entry], folder: Path) -> None:

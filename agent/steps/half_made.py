@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from agent.dataclass import dataclass
 from agent.host.engine_answers import Container
 
 _NAME = re.compile(r"([0-9a-f]{12})_(.+)")
@@ -25,20 +26,28 @@ class Engine(Protocol):
     def rename_container(self, container: Container, name: str) -> None:
         """Give a container another name."""
 
-    def stop_container(self, container: Container) -> None:
-        """Stop a container in the time that it has for that."""
-
     def goes_away(self, container: Container) -> bool:
         """Wait for a container that is being removed; false when it stays."""
 
 
-def finish(engine: Engine, containers: Sequence[Container]) -> list[str]:
-    """Remove each that has never run beside the one it was to replace, name it where that one is gone; a line for each.
+@dataclass(frozen=True)
+class Finished:
+    """What was done, a line for each; and the containers that seem to run, but are to be stopped before they are used.
 
-    Whose data it would have taken over is then still there, or is in it. The old one is stopped: to look at, it runs
-    until the stop is over that Compose may have asked for, and nobody would start it again.
+    To look at, a container runs until the stop is over that Compose may have asked for: nobody would start it again.
     """
-    told = []
+
+    told: tuple[str, ...]
+    doubtful: tuple[Container, ...]
+
+
+def finish(engine: Engine, containers: Sequence[Container]) -> Finished:
+    """Remove each that has never run beside the one it was to replace, name it where that one is gone.
+
+    Whose data it would have taken over is then still there, or is in it.
+    """
+    told: list[str] = []
+    doubtful: list[Container] = []
     for item in containers:
         match = _NAME.fullmatch(item.name)
         # The label says which one it replaces: by its id, since Compose 2.39 by its name.
@@ -52,7 +61,5 @@ def finish(engine: Engine, containers: Sequence[Container]) -> list[str]:
             continue
         engine.remove_container(item)
         told.append(f"{item.name} was removed: Compose was ended before it could take the place of {name}")
-        for other in others:
-            if other.state in {"running", "paused", "restarting"}:
-                engine.stop_container(other)
-    return told
+        doubtful += (other for other in others if other.state in {"running", "paused", "restarting"})
+    return Finished(tuple(told), tuple(doubtful))

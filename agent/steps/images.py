@@ -113,15 +113,22 @@ def put_back(
             "push the image again, or deploy a tag that the registry has (`aws ecr describe-images` lists them)",
             details=gone if len(gone) > 1 else (),
         )
-    name_again(engine, references)
+    for name in moved:
+        _name(engine, name, references[name])
     return moved
 
 
-def name_again(engine: Images, references: Mapping[str, str]) -> None:
-    """As `put_back`, as far as the images are on the host."""
+def name_again(engine: Images, references: Mapping[str, str], instead_of: Mapping[str, str]) -> None:
+    """Undo a `put_back` of `instead_of`: names that have its images get those of `references` that are on the host."""
     for name, identity in sorted(references.items()):
-        if not image_names.pinned(name) and not _has(engine, name, identity) and engine.image(identity) is not None:
-            engine.tag_image(identity, image_names.repository(name), image_names.tag(name))
+        other = instead_of.get(name, identity)
+        if other != identity and _has(engine, name, other) and engine.image(identity) is not None:
+            _name(engine, name, identity)
+
+
+def _name(engine: Images, name: str, identity: str) -> None:
+    if not image_names.pinned(name):
+        engine.tag_image(identity, image_names.repository(name), image_names.tag(name))
 
 
 def _has(engine: Images, name: str, identity: str) -> bool:

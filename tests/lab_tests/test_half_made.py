@@ -19,6 +19,14 @@ STUBBORN = """services:
     command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]
     stop_grace_period: 5s
 """
+# Once stopped, it looks like a job that is done.
+POLITE = """services:
+  a:
+    <<: [*app, *well]
+    init: false
+    restart: "no"
+    command: [sh, -c, "trap 'sleep 4; exit 0' TERM; while :; do sleep 0.2; done"]
+"""
 
 
 def half_made(lab: Lab, service: str = NAME) -> tuple[str, str]:
@@ -59,8 +67,9 @@ def test_without_the_old_container_it_gets_the_name(instance: Lab) -> None:
     assert instance.get(3001, "/health") == "ok\n"
 
 
-def test_an_old_container_whose_stop_is_under_way_is_not_taken_for_one_that_runs(instance: Lab) -> None:
-    upload(instance, STUBBORN)
+@pytest.mark.parametrize("project", [STUBBORN, POLITE], ids=["killed in the end", "ends with 0"])
+def test_an_old_container_whose_stop_is_under_way_is_not_taken_for_one_that_runs(instance: Lab, project: str) -> None:
+    upload(instance, project)
     init(instance)
     half_made(instance, "api-a-1")
     # What Compose asks next, and is ended while it waits for the answer.

@@ -296,7 +296,7 @@ def test_an_engine_that_is_restarted_meanwhile_is_waited_for(instance: Lab) -> N
 
 
 def test_an_engine_that_stays_away_is_no_failed_deploy_where_nothing_was_started(instance: Lab) -> None:
-    upload(instance, SLOW)
+    upload(instance, SLOW.replace("sleep 4", "sleep 12"))
     init(instance)
     instance.engine.docker("restart", "api-a-1")
     running = instance.machine.start_process([*instance.agent_command(), "init"], env=instance.agent_env())

@@ -84,3 +84,9 @@ def test_of_many_who_ask_in_one_moment_one_is_answered() -> None:
     process.passes(0.1)
 
     assert [crew.change(left=900) for _ in range(4)] == [FIRST, 0, 0, 0]
+
+
+def test_those_who_stood_by_come_back_up_to_the_bound() -> None:
+    crew = Process().crew()
+
+    assert [crew.rejoin() for _ in range(MOST - FIRST + 1)] == [True] * (MOST - FIRST) + [False]

@@ -191,10 +191,22 @@ def test_an_image_that_the_host_has_lost_is_pulled_by_its_digest() -> None:
 def test_names_get_their_images_again_as_far_as_those_are_there() -> None:
     store = Store(Image("sha256:1", (), ()), Image("sha256:2", (API,), ()))
 
-    images.name_again(store, {API: "sha256:1", DB: "sha256:gone", PINNED: "sha256:1"})
+    images.name_again(
+        store,
+        {API: "sha256:1", DB: "sha256:gone", PINNED: "sha256:1"},
+        instead_of={API: "sha256:2", DB: "sha256:2", PINNED: "sha256:2"},
+    )
 
     assert store.tagged == [API]
     assert store.names[API] == "sha256:1"
+
+
+def test_a_name_that_somebody_else_has_moved_stays() -> None:
+    store = Store(Image("sha256:1", (), ()), Image("sha256:2", (), ()), Image("sha256:3", (API,), ()))
+
+    images.name_again(store, {API: "sha256:1"}, instead_of={API: "sha256:2"})
+
+    assert store.tagged == []
 
 
 def test_a_name_without_a_tag_is_put_back_as_latest() -> None:
