@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.shell import file as shell_file
@@ -25,17 +25,27 @@ def bash_reads(folder: Path, files: list[bytes]) -> list[dict[bytes, bytes]]:
     """
     for number, data in enumerate(files):
         (folder / str(number)).write_bytes(data)
-    # Bash itself exports nothing here, so the child has only what the file sets (and `_`).
-    script = f"""
+    # Bash itself exports nothing here and has no variable that a file could export, so the child has only what the file
+    # sets (and `_`).
+    script = """
         shopt -u checkwinsize
         unset PWD OLDPWD SHLVL
         PATH=/nowhere HOME=/home
-        for n in {{0..{len(files) - 1}}}; do
-            (set -a; source "{folder}/$n"; exec /usr/bin/env -0)
+        while (($#)); do
+            (set -a; source "$1"; exec /usr/bin/env -0)
             printf '\\1\\0'
+            shift
         done"""
     run = subprocess.run(
-        ["/usr/bin/bash", "--norc", "--noprofile", "-c", script],
+        [
+            "/usr/bin/bash",
+            "--norc",
+            "--noprofile",
+            "-c",
+            script,
+            "bash",
+            *(str(folder / str(n)) for n in range(len(files))),
+        ],
         env={},
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -286,6 +296,7 @@ FILES = st.one_of(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+@example(["n=1", "export n"])
 @given(st.lists(FILES, min_size=30, max_size=40))
 def test_generated_files_read_as_bash_reads_them_and_run_nothing(tmp_path: Path, texts: list[str]) -> None:
     # CRLF is one of the two things that are read differently on purpose: bash gets the file without any.
