@@ -144,7 +144,7 @@ class ConfigBucket:
 
     def _by_the_sdk(self, item: RemoteObject, doing: str) -> Iterator[Piece]:
         from botocore.exceptions import BotoCoreError, FlexibleChecksumError
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - botocore has loaded it by then, and `status` needs none of it
+        from urllib3.exceptions import HTTPError
 
         # A statement for this one object would only lead to the next refusal: one for all of the deployment's.
         top = "/".join(item.key.split("/")[:2])

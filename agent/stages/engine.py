@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import EngineError
-from agent.host import engine_ping
+from agent.host import engine_link
 from agent.host.command import Command
 from agent.host.engine import Engine
 from agent.host.proxy import Proxies
@@ -34,7 +34,7 @@ def reach_engine_if_down(run: Run) -> Engine | None:
     What is wrong with the engine is so told together with what is wrong with AWS, and no run that is well waits for
     the loading of the SDK.
     """
-    return None if engine_ping.answers(run.engine.address) else reach_engine(run)
+    return None if engine_link.answers(run.engine.address) else reach_engine(run)
 
 
 def settle_engine(run: Run, engine: Engine, loaded: Bootstrap) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.host import engine_ping
+from agent.host import engine_link
 
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 
@@ -50,7 +50,7 @@ def answering(path: Path, reply: bytes) -> Callable[[], None]:
 def test_only_a_plain_yes_is_one(tmp_path: Path, reply: bytes, *, well: bool) -> None:
     end = answering(tmp_path / "docker.sock", reply)
 
-    assert engine_ping.answers(f"unix://{tmp_path}/docker.sock") is well
+    assert engine_link.answers(f"unix://{tmp_path}/docker.sock") is well
     end()
 
 
@@ -59,7 +59,7 @@ def test_an_engine_that_is_not_there_or_says_nothing_does_not_answer(tmp_path: P
     silent.bind(str(tmp_path / "silent.sock"))
     silent.listen(1)
 
-    assert not engine_ping.answers(f"unix://{tmp_path}/absent.sock")
-    assert not engine_ping.answers(f"unix://{tmp_path}/silent.sock", 0.05)
-    assert not engine_ping.answers("tcp://127.0.0.1:1")
+    assert not engine_link.answers(f"unix://{tmp_path}/absent.sock")
+    assert not engine_link.answers(f"unix://{tmp_path}/silent.sock", 0.05)
+    assert not engine_link.answers("tcp://127.0.0.1:1")
     silent.close()
