@@ -32,8 +32,8 @@ class Instance:
 
     def __init__(self, machine: Machine, name: str, layers: Sequence[str], *, network: str | None = None) -> None:
         self.name = name
+        self.network = network
         self._machine = machine
-        self._network = network
         self._disk = f"/.lab/{name}"
         self._process: Running | None = None
         self._leader = 0
@@ -49,6 +49,11 @@ class Instance:
     def path(self, inside: str) -> Path:
         """A file of its disk, as the test reaches it."""
         return self._machine.path(f"{self._disk}/root{inside}")
+
+    @property
+    def on(self) -> bool:
+        """Whether it has power."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def layer(self) -> str:
@@ -69,8 +74,8 @@ class Instance:
         argv += ["--console=read-only", "--capability=all", "--system-call-filter=@keyring bpf"]
         argv += [f"--bind={self._disk}/docker:/var/lib/docker", "--resolv-conf=off", "--timezone=off"]
         argv += ["--link-journal=no"]
-        if self._network:
-            argv += [f"--network-namespace-path=/run/netns/{self._network}"]
+        if self.network:
+            argv += [f"--network-namespace-path=/run/netns/{self.network}"]
         env = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
         command = ["sh", "-c", script, "sh", *argv]
         log = f"{self.name}-console.log"
@@ -198,7 +203,7 @@ class Instance:
 
     def remove(self) -> None:
         """Pull the plug, and throw the disk away."""
-        if self._process is not None and self._process.returncode is None:
+        if self.on:
             self.power_loss()
         self._machine.run(["umount", "--recursive", f"{self._disk}/root"])
         shutil.rmtree(self._machine.path(self._disk), ignore_errors=True)

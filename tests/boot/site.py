@@ -112,7 +112,11 @@ class Site:
         """A new disk of the image, or of an image made of the instance `of`, which is off.
 
         Its launch gives no user data, whatever that of another one gave: who wants some sets it before the boot.
+        Whatever else runs in its network is shut down: two that publish one port there do not go together.
         """
+        for other in self._instances:
+            if other.on and other.network == network:
+                other.power_off()
         self.imds.set("user-data", NO_USER_DATA)
         layers = [f"{_IMAGE}/upper", "/.lab/rootfs"]
         if of is not None:
