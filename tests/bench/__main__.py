@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,8 +40,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(worlds: Sequence[str], rtts: Sequence[float], chosen: Sequence[Case], runs: int) -> list[Result]:
-    """Every case that there is for these worlds, at every round-trip time."""
+def measure(
+    worlds: Sequence[str],
+    rtts: Sequence[float],
+    chosen: Sequence[Case],
+    runs: int,
+    keep: Callable[[Sequence[Result]], object],
+) -> list[Result]:
+    """Every case that there is for these worlds, at every round-trip time; `keep` has all so far after each one."""
     found: list[Result] = []
     with ExitStack() as stack:
         machines = {name: stack.enter_context(Side()) for name in ("agent", "scripts")}
@@ -51,6 +57,7 @@ def measure(worlds: Sequence[str], rtts: Sequence[float], chosen: Sequence[Case]
                 for rtt in rtts if case.remote else [0.0]:
                     samples = cases.measure(case, sides, SPECS[world], rtt=rtt, runs=runs, tell=tell)
                     found.append(Result(world, case.name, case.title, rtt, samples))
+                    keep(found)
     return found
 
 
@@ -84,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.add:
             report.expect_alike(options.json, about)
         about["stand-in"] = speed.measure()
-        found = measure(worlds, rtts, chosen, options.runs)
+        found = measure(worlds, rtts, chosen, options.runs, lambda so_far: keep(options, about, so_far))
     except (LabError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -92,11 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("bench: stopped", file=sys.stderr)
         return 130
     print(report.whole(found, about, every=not options.only))
+    kept = keep(options, about, found)
+    report.save(options.svg, lambda: chart.of_results(kept))
+    return 0
+
+
+def keep(options: argparse.Namespace, about: Mapping[str, Json], found: Sequence[Result]) -> Sequence[Result]:
+    """Write what has been measured so far, so that a suite that is stopped loses one case; what the file has now."""
     if options.add:
         about, found = report.beside(options.json, found)
     report.save(options.json, lambda: report.kept(about, "results", [result.as_json() for result in found]))
-    report.save(options.svg, lambda: chart.of_results(found))
-    return 0
+    return found
 
 
 if __name__ == "__main__":

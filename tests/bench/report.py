@@ -74,10 +74,12 @@ def beside(path: Path, found: Sequence[Result]) -> tuple[dict[str, Json], list[R
 
 
 def save(path: Path | None, made: Callable[[], str]) -> None:
-    """Write what is made to the file, when one is asked for."""
+    """Write what is made to the file, when one is asked for: whole, or it stays what it was."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made())
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(made())
+        new.replace(path)
 
 
 def _about(about: Mapping[str, Json], found: Sequence[Result]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.bench import __main__ as bench
 from tests.bench import again, cases, chart, growth_report, report, results, table, targets
 from tests.bench.growth_report import Series
 from tests.bench.measure import Sample
@@ -17,6 +18,7 @@ from tests.bench.results import Result
 
 if TYPE_CHECKING:
     from tests.bench.side import Side
+    from tests.lab.aws_model import Json
 
 
 def sample(wall: float, aws: float = 1.0, calls: int = 3) -> Sample:
@@ -161,6 +163,25 @@ def test_what_is_measured_later_takes_the_place_of_the_same_cell_and_leaves_the_
 
     assert told == about
     assert [(item.rtt, item.spread("agent", results.wall).median) for item in found] == [(0, 1), (30, 3), (100, 4)]
+
+
+def test_what_is_measured_so_far_is_written_after_each_case_beside_what_the_file_had(tmp_path: Path) -> None:
+    about: dict[str, Json] = {"machine": "m", "versions": {"jq": "1.6"}, "runs": 2, "stand-in": "fast"}
+    path = tmp_path / "kept.json"
+    options = bench.arguments(["--json", str(path)])
+
+    bench.keep(options, about, so_far := [result([1, 1], [9, 9])])
+    assert again.load(path) == so_far
+    further = bench.arguments(["--json", str(path), "--add"])
+    bench.keep(further, about, [result([2, 2], [9, 9], 30)])
+    bench.keep(further, about, [result([2, 2], [9, 9], 30), result([3, 3], [9, 9], 100)])
+
+    assert [(item.rtt, item.spread("agent", results.wall).median) for item in again.load(path)] == [
+        (0, 1),
+        (30, 2),
+        (100, 3),
+    ]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_figures_of_another_machine_are_not_put_beside_them(tmp_path: Path) -> None:
