@@ -9,10 +9,11 @@ from pathlib import Path
 
 from agent import inquiry
 from agent.checks.secrets import is_named_like_a_secret, scan
+from agent.cli import output
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.errors import AgentError
-from agent.host import files
 from agent.host.engine_answers import Container
 from agent.report.record import Ending, Recorder
 from agent.report.support import Member, Scanner, archive, seal
@@ -46,19 +47,18 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         sealed = seal(collected, Scanner(secrets), [*remarks, *_who(made)])
         now = made.host.clock.now()
         path: Path = arguments.output or Path(f"delphi-agent-support-{now:%Y%m%dT%H%M%SZ}.tar.gz")
-        files.write(path.absolute(), archive(sealed.members, now.timestamp()), 0o600, durable=False)
-        _tell(surroundings, path, sealed.members, sealed.left_out)
-        return Ending(outcome="done", exit_code=0, text="")
+        output.write(path, archive(sealed.members, now.timestamp()), 0o600, durable=False)
+        _tell(surroundings, sealed.members, sealed.left_out)
+        return Ending(outcome="done", exit_code=put(surroundings.out, f"{path.absolute()}\n"), text="")
 
     return conclude(arguments, surroundings, work, Options())
 
 
-def _tell(surroundings: Surroundings, path: Path, members: Sequence[Member], left_out: Sequence[str]) -> None:
+def _tell(surroundings: Surroundings, members: Sequence[Member], left_out: Sequence[str]) -> None:
     for member in members:
         print(f"  {member.name:<34} {size(len(member.text.encode('utf-8', 'replace'))):>10}", file=surroundings.err)
     for name in left_out:
         print(f"  {name:<34} left out: a secret in it could not be taken out", file=surroundings.err)
-    print(path.absolute(), file=surroundings.out)
 
 
 def _who(made: Run) -> Iterator[str]:

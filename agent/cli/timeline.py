@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from agent.cli import output
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.errors import UnreachableError
-from agent.host import files
 from agent.host.paths import Paths
 from agent.report import status, waterfall, waterfall_svg, waterfall_text
 from agent.report.waterfall import Waterfall
@@ -24,8 +25,8 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     document = status.read(Paths.below(arguments.root).status)
     if document is None:
         if arguments.json:
-            print(json.dumps({"schema": status.SCHEMA, "run": None}, indent=1), file=surroundings.out)
-            return UnreachableError.exit_code
+            none = json.dumps({"schema": status.SCHEMA, "run": None}, indent=1)
+            return put(surroundings.out, f"{none}\n") or UnreachableError.exit_code
         raise UnreachableError(
             "looking for the last run",
             "there is none since this host started: the times of a run are below /run, which a restart empties",
@@ -34,9 +35,8 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         )
     text = _drawn(document, arguments, surroundings)
     if arguments.output is None:
-        print(text, end="", file=surroundings.out)
-    else:
-        files.write(arguments.output.absolute(), text.encode(), 0o644)
+        return put(surroundings.out, text)
+    output.write(arguments.output, text.encode(), 0o644)
     return 0
 
 
