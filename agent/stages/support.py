@@ -37,12 +37,14 @@ _JOURNAL = (
     *("_PID=1", "UNIT=delphi-agent.service", "+"),
     *("_PID=1", "UNIT=cloud-final.service"),
 )
+_PS_COLUMNS = "table {{.ID}}\t{{.Image}}\t{{.CreatedAt}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "journal.txt": ("journalctl", "--no-pager", "-n", str(JOURNAL_LINES), *_JOURNAL),
     "docker-version.txt": ("docker", "version"),
     "docker-info.txt": ("docker", "info"),
     "docker-compose-version.txt": ("docker", "compose", "version"),
-    "docker-ps.txt": ("docker", "ps", "--all", "--no-trunc"),
+    # Not the command that they run: its words may be secrets, and nobody knows those of a container without a project.
+    "docker-ps.txt": ("docker", "ps", "--all", "--no-trunc", "--format", _PS_COLUMNS),
     "docker-images.txt": ("docker", "images", "--digests"),
     "df.txt": ("df", "-h"),
     "df-inodes.txt": ("df", "-i"),
