@@ -97,7 +97,14 @@ def deploy(run: Run, made: Prepared, rehearsed: Plan | None = None) -> Ending:
         return _give_back(run, made, error)
     run.see_through()
     kept = keep_release(
-        run, made.attempt, kept, staged=made.staged, deployed=deployed, model=model, changes=made.changes
+        run,
+        made.attempt,
+        kept,
+        staged=made.staged,
+        deployed=deployed,
+        model=model,
+        manifest=made.values.manifest,
+        changes=made.changes,
     )
     prune_images(run, model, kept)
     return ending(outcome, kept, deployed, made.values.difference)

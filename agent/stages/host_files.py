@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from agent.errors import ManifestError
+from agent.host import files
 from agent.host.side_by_side import within
+from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
 from agent.secret import Secret
@@ -18,19 +21,36 @@ from agent.steps.state import State
 from agent.variables.manifest import Manifest
 from agent.variables.resolution import Resolution
 
+T = TypeVar("T")
+
 # A file system behind a network that does not answer must not hold up a boot for long.
 MOUNT_SECONDS = 20.0
+# As long as systemd waits for a device, if it is not told otherwise (systemd-system.conf(5), DefaultDeviceTimeoutSec).
+LATE_SECONDS = 90.0
+_POLL_SECONDS = 0.5
 
 
-def expect_mounts(run: Run, parsed: Manifest) -> None:
-    """See that every path of the manifest's `mounts` is a mount point; before anything is pulled or changed."""
+def expect_mounts(run: Run, parsed: Manifest, *, patience: float = 0.0) -> None:
+    """See that every path of the manifest's `mounts` is a mount point; before anything is pulled or changed.
+
+    At a boot one that /etc/fstab has is waited for, for `patience` seconds: a volume may be attached after its instance
+    has started.
+    """
     if not parsed.mounts:
         return
     with run.step("mounts", "looking at the mount points") as step:
-        at = run.host.paths.at
-        share = run.deadline.share(MOUNT_SECONDS)
-        within(share, "looking at the mount points", lambda: mounts.expect(parsed.mounts, at))
+        at, doing = run.host.paths.at, "looking at the mount points"
+        if patience and run.recorder.head.boot:
+            end = run.deadline.share(patience)
+            while end.left() > 0 and (late := _within(run, doing, lambda: mounts.late(parsed.mounts, at))):
+                record.progress(waiting_for=f"{', '.join(late)}, which /etc/fstab has")
+                run.host.clock.sleep(_POLL_SECONDS)
+        _within(run, doing, lambda: mounts.expect(parsed.mounts, at))
         step.detail = ", ".join(item.path for item in parsed.mounts)
+
+
+def _within(run: Run, doing: str, work: Callable[[], T]) -> T:
+    return within(run.deadline.share(MOUNT_SECONDS), doing, work)
 
 
 def plan_files(
@@ -82,13 +102,14 @@ def write_files(run: Run, role: str, parsed: Manifest, ready: Sequence[Ready], k
     changing = host_files.differing(ready, paths.services)
     own = declared_paths(role, parsed.files)
     applied = {path: file for path, file in kept.applied.items() if path not in own}
+    kept = replace(kept, applied=applied, made=kept.made.union(item.path for item in ready))
     if not changing:
-        return replace(kept, applied=applied)
+        return kept
     with run.step("files", "writing the manifest's files") as step:
         journal, _ = journals.begin(kept, [item.path for item in changing], paths.services, paths.state, made=True)
         folders = host_files.missing_folders(changing, paths.services)
         journal = replace(journal, folders=(*journal.folders, *folders))
-        kept = replace(kept, applied=applied, journal=journal, folders=kept.folders.union(folders))
+        kept = replace(kept, journal=journal, folders=kept.folders.union(folders))
         state.save(paths.state, kept)
         for item in changing:
             host_files.write(item, paths.services)
@@ -96,6 +117,22 @@ def write_files(run: Run, role: str, parsed: Manifest, ready: Sequence[Ready], k
         state.save(paths.state, kept)
         step.detail = f"{amount(len(changing), 'file')} written"
     return kept
+
+
+def remove_undeclared(
+    run: Run, role: str, parsed: Manifest, kept: State, mounted: Collection[str]
+) -> tuple[State, tuple[str, ...]]:
+    """Remove what an earlier manifest of this role had made from variables and this one does not name, once verified.
+
+    A file that a service mounts by its own name stays: without it the engine would make a folder in its place. Returns
+    the paths of what was removed, too.
+    """
+    declared = declared_paths(role, parsed.files)
+    # What a bundle brings by now is its own.
+    former = {path for path in kept.made if path.startswith(f"{role}/") and path not in declared}
+    gone = tuple(sorted(former.difference(kept.applied, mounted)))
+    files.remove_below(run.host.paths.services, gone, kept.folders.difference(mounted))
+    return replace(kept, made=kept.made.difference(gone, kept.applied)), gone
 
 
 def live_digests(run: Run, role: str, declared: Sequence[HostFile], env: Mapping[str, Secret]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from agent.report.words import amount
 from agent.run import Run
 from agent.stages.fetching import Fetched
 from agent.stages.health import Deployed
+from agent.stages.host_files import remove_undeclared
 from agent.stages.values import Values
 from agent.steps import (
     images,
@@ -32,6 +33,7 @@ from agent.steps.prune import prune
 from agent.steps.records import Failed, Release, Started
 from agent.steps.stage import Staged
 from agent.steps.state import State
+from agent.variables.manifest import Manifest
 
 Outcome = Literal["verified", "unchanged"]
 VERIFIED: Outcome = "verified"
@@ -68,22 +70,25 @@ def keep_release(
     staged: Staged | None,
     deployed: Deployed,
     model: Model,
+    manifest: Manifest,
     changes: Mapping[str, tuple[str, str]],
 ) -> State:
-    """Record what was seen healthy, after removing what only the former bundle brought.
+    """Record what was seen healthy, after removing what only the former bundle or manifest brought.
 
     A folder that a service mounts stays, empty or not.
     """
     paths, journal, before = run.host.paths, kept.journal, kept.current
     with run.step("record", "recording the release") as step:
+        mounted = _mounted(model, paths)
         if staged is not None:
             removed = set(staged.removed)
-            files.remove_below(paths.services, staged.removed, kept.folders - _mounted(model, paths))
+            files.remove_below(paths.services, staged.removed, kept.folders - mounted)
             kept = replace(
                 kept,
                 applied={path: file for path, file in kept.applied.items() if path not in removed},
                 folders=frozenset(path for path in kept.folders if (paths.services / path).is_dir()),
             )
+        kept, gone = remove_undeclared(run, attempt.role, manifest, kept, mounted)
         made = replace(
             attempt,
             images={item.service: item.container.image for item in deployed.health if item.container},
@@ -99,6 +104,8 @@ def keep_release(
             journals.seal(journal, paths.state)
         journals.forget(paths.state, _needed(kept))
         step.detail = f"release {kept.current.number}" if kept.current else ""
+        if gone:
+            step.detail += f"; removed what `files` names no more: {', '.join(gone)}"
     return kept
 
 

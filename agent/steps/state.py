@@ -27,6 +27,7 @@ KEEP_RELEASES = 3
 class State:
     """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not.
 
+    `made` are the paths of files that it made from variables (`files:` of a manifest), which may hold secrets.
     `folders` are those that the agent made for them: no other folder is ever removed.
     `bootstrap` is what a verified release has still to write to the bootstrap file: name, old and new value.
     """
@@ -38,6 +39,7 @@ class State:
     failed: Failed | None = None
     started: Started | None = None
     folders: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
     bootstrap: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -97,6 +99,7 @@ def _read(document: Mapping[str, Any]) -> State:
         failed=None if failed is None else _failed(failed),
         started=None if started is None else Started(**_known(Started, started)),
         folders=frozenset(document.get("folders") or ()),
+        made=frozenset(document.get("made") or ()),
         bootstrap={name: (old, new) for name, (old, new) in (document.get("bootstrap") or {}).items()},
     )
 
@@ -146,6 +149,7 @@ def save(folder: Path, state: State) -> None:
         "failed": asdict(state.failed) if state.failed else None,
         "started": asdict(state.started) if state.started else None,
         "folders": sorted(state.folders),
+        "made": sorted(state.made),
         "bootstrap": dict(state.bootstrap),
     }
     files.write_json(folder / "state.json", document, 0o600)

@@ -130,13 +130,17 @@ def _handed_over(paths: Paths) -> Iterator[Removed]:
 
 
 def _brought(paths: Paths, kept: State) -> Iterator[Removed]:
-    """What bundles brought, and the tag that is deployed; a file that the agent did not bring stays."""
+    """What bundles brought, what was made from variables, and the tag; a file that the agent did not bring stays."""
     present = [path for path in kept.applied if (paths.services / path).is_file()]
     tags = sorted(paths.services.glob("*/.ecr-tag"))
-    made = [path for path in kept.journal.originals if path not in kept.applied] if kept.journal else []
-    for path in (*present, *made):
+    opened = kept.journal.originals if kept.journal else {}
+    made = sorted(path for path in kept.made.union(opened) if path not in kept.applied)
+    known = [path for path in made if (paths.services / path).is_file() and files.erase(paths.services / path)]
+    for path in present:
         files.erase(paths.services / path)
     files.remove_below(paths.services, [*present, *made], kept.folders)
+    for path in known:
+        yield Removed(paths.shown(paths.services / path), "made from a variable")
     if present:
         yield Removed(paths.shown(paths.services), f"{len(present)} files of the bundle")
     for tag in tags:

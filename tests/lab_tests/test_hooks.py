@@ -243,6 +243,25 @@ def test_a_file_of_the_bundle_may_become_one_that_is_made_from_a_variable(instan
     assert token(instance)[0] == "of the bundle"
 
 
+def test_a_file_that_the_manifest_names_no_more_goes_once_the_release_is_verified_and_a_rollback_makes_it_again(
+    deployed: Lab,
+) -> None:
+    secret = deployed.machine.path(f"{SERVICES}/api/secret/token")
+    without = MANIFEST.partition("files:")[0]
+    upload(deployed, COMPOSE, without, files(**{"post-up.d/30-c": hook("exit 1")}))
+    assert deployed.agent("init").returncode == 75
+    assert token(deployed)[0] == TOKEN, "the release before is back, and so is its file"
+
+    upload(deployed, COMPOSE, without, files())
+    init(deployed)
+    assert not secret.exists()
+    assert secret.parent.is_dir(), "a service mounts it"
+    assert TOKEN not in deployed.machine.path("/var/lib/delphi-agent/state.json").read_text()
+
+    assert deployed.agent("rollback", "--yes").returncode == 0
+    assert token(deployed)[0] == TOKEN
+
+
 def test_a_killed_run_leaves_no_mix_of_files(deployed: Lab) -> None:
     before = look(deployed)
     deployed.world.put_parameter("TOKEN", "CANARYanotherToken2Zs8")

@@ -36,6 +36,7 @@ TRACES = {
     "/opt/deployment/.env": f"AWS_SECRET_ACCESS_KEY={SECRET}",
     "/opt/services/api/.ecr-tag": "1.4.2",
     "/opt/services/api/docker-compose.yaml": "services: {}",
+    "/opt/services/api/tls/privkey.pem": "a key that was made from a variable",
     "/var/lib/delphi-agent/fingerprint.key": "key",
     "/var/lib/delphi-agent/state.json": "{}",
     "/var/lib/delphi-agent/releases/1/replaced/api/x": "x",
@@ -70,7 +71,8 @@ def put(paths: Paths, name: str, text: str) -> None:
 def state_of(paths: Paths) -> State:
     path = "api/docker-compose.yaml"
     brought = BundleFile(path, "etag", 1, files.sha256(paths.services / path), 0o644)
-    return State(instance_id="i-1", applied={path: brought}, folders=frozenset())
+    made = frozenset({"api/tls/privkey.pem", "api/tls/gone.pem"})
+    return State(instance_id="i-1", applied={path: brought}, folders=frozenset({"api/tls"}), made=made)
 
 
 def remains(paths: Paths) -> set[str]:
@@ -84,6 +86,10 @@ def test_nothing_of_the_host_is_left_and_nothing_else_is_taken(paths: Paths) -> 
     assert paths.at("/etc/machine-id").read_text() == ""
     assert json.loads(paths.at("/root/.docker/config.json").read_text())["auths"].keys() == {"registry.example"}
     assert not [item for item in removed if SECRET in item.path + item.what]
+    assert [item.path for item in removed if item.what == "made from a variable"] == [
+        "/opt/services/api/tls/privkey.pem"
+    ]
+    assert not (paths.services / "api/tls").exists()
     assert list(proof.findings(paths, {"the key": Secret(SECRET)})) == []
 
 

@@ -26,7 +26,9 @@ RELEASE = Release(
     images={"api": "sha256:1"},
     verified_at="2026-01-02T03:04:05+00:00",
 )
-STATE = State(instance_id="i-1", applied={FILE.path: FILE}, releases=(RELEASE,))
+STATE = State(
+    instance_id="i-1", applied={FILE.path: FILE}, releases=(RELEASE,), made=frozenset({"api/tls/privkey.pem"})
+)
 
 
 def mode(path: Path) -> int:
@@ -62,7 +64,7 @@ def test_on_a_cloned_image_verdicts_are_dropped_with_a_line_and_the_list_of_file
     save(tmp_path, STATE)
     state, text = load(tmp_path, "i-2")
 
-    assert state == State(instance_id="i-2", applied=STATE.applied)
+    assert state == State(instance_id="i-2", applied=STATE.applied, made=STATE.made)
     assert text is not None
     assert "i-1" in text
     assert "i-2" in text
