@@ -6,12 +6,27 @@ import argparse
 import os
 import sys
 
+from agent.cli.streams import put
+
 TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from _typeshed import SupportsWrite
 
 _NARROW = 80
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's own; that one does not tell when its help could not be written."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        is_data = file is sys.stdout
+        if not is_data:
+            super()._print_message(message, file)
+        elif code := put(sys.stdout, message):
+            sys.exit(code)
 
 
 class Help(argparse.HelpFormatter):
@@ -33,6 +48,27 @@ def _terminal_columns() -> int:
         return os.get_terminal_size(output.fileno()).columns or _NARROW
     except (ValueError, OSError):
         return _NARROW  # it is closed, or no terminal
+
+
+# The agent's own for `compose`, each with a value; what else begins with a dash is Compose's.
+_OF_COMPOSE = ("--manifest", "--bootstrap", "--deadline", "--root", "--log-format", "--log-level")
+
+
+def separated(words: Sequence[str]) -> list[str]:
+    """The words with `--` before Compose's own when they begin with an option, which argparse takes for the agent's."""
+    command = _behind_own(words, 0)
+    at = _behind_own(words, command + 1)
+    foreign = list(words[at:])
+    if words[command:at][:1] != ["compose"] or not foreign[0:1] or foreign[0] in ("--", "-h", "--help"):
+        return list(words)
+    return [*words[:at], *(["--"] if foreign[0].startswith("-") else []), *foreign]
+
+
+def _behind_own(words: Sequence[str], at: int) -> int:
+    """Where the agent's own options end that begin there."""
+    while at < len(words) and words[at].partition("=")[0] in _OF_COMPOSE:
+        at += 1 if "=" in words[at] else 2
+    return at
 
 
 def path(text: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agent import __version__
 from agent.cli import arguments_deploy, arguments_image
-from agent.cli.argument_parts import Help, columns, deadline, global_options, path
+from agent.cli.argument_parts import Help, Parser, columns, deadline, global_options, path
 
 _EPILOG = """exit codes: 0 seen healthy, 2 usage, 65 bundle invalid, 66 variable without a value, 69 not reachable or
 not in time, 70 a bug, 73 another run, 74 this host, 75 deploy failed and the release before restored, 76 deploy
@@ -20,7 +20,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     With the words that it is for, only the commands among them get their arguments: no other can be chosen. Where the
     first is a command, there is no other: a parser for each would take as long as `status` itself.
     """
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="delphi-agent",
         description="Takes an instance from its bootstrap file to a Docker Compose project that was seen healthy.",
         epilog=_EPILOG,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.bake import Baked, bake
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.errors import BootstrapError, UsageError
 from agent.report.record import Ending
@@ -44,8 +45,9 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         made.redactor.learn(loaded.secrets())
         made.warn("bootstrap.warning", *loaded.warnings)
         baked = bake(made, loaded, given)
-        print(_text(baked, as_json=arguments.json), file=surroundings.out, flush=True)
-        return Ending(outcome="done", exit_code=0, text=f"{amount(len(baked.images), 'image')} of {baked.bundle} baked")
+        code = put(surroundings.out, f"{_text(baked, as_json=arguments.json)}\n")
+        text = f"{amount(len(baked.images), 'image')} of {baked.bundle} baked"
+        return Ending(outcome="done", exit_code=code, text=text)
 
     return conclude(arguments, surroundings, work, Options(slug=arguments.slug))
 

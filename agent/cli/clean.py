@@ -6,6 +6,7 @@ import argparse
 
 from agent.clean import clean
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.cli.update import DECLINED
 from agent.report.record import Ending
@@ -24,8 +25,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
 
     def work(made: Run) -> Ending:
         removed = clean(made, ssh_keys=not arguments.keep_ssh_host_keys)
-        for item in removed:
-            print(f"removed {item.path}  ({item.what})", file=surroundings.out)
-        return Ending(outcome="done", exit_code=0, text="nothing of this host is left: it can become an image")
+        code = put(surroundings.out, "".join(f"removed {item.path}  ({item.what})\n" for item in removed))
+        return Ending(outcome="done", exit_code=code, text="nothing of this host is left: it can become an image")
 
     return conclude(arguments, surroundings, work, Options(lock_wait=arguments.lock_wait))

@@ -23,6 +23,7 @@ from agent.report.record import Ending
 from agent.run import Options, Run
 from agent.secret import Secret
 from agent.stages import host, project, registry
+from agent.steps import registry as registry_files
 from agent.steps import state
 from agent.steps.project import Project
 from agent.steps.release import deployed_tag
@@ -40,12 +41,13 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
 
     def work(made: Run) -> Ending:
+        registry_files.erase_left_behind(made.host.paths)
         asked = inquiry.ask(made, arguments.bootstrap, arguments.manifest)
         if asked.errors:
             raise combine(asked.errors)
         kept, _ = state.load(made.host.paths.state, None)
         # A folder of its own: a run of the agent may be at work beside it.
-        private = made.host.paths.run / f"compose-{os.getpid()}"
+        private = made.host.paths.of_compose(os.getpid())
         files.make_folder(made.host.paths.run, 0o755)
         try:
             opened = _open(made, asked, kept, private, pulls=bool(_PULLING.intersection(words)))

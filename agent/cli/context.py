@@ -155,7 +155,7 @@ def _what_changed(run: Run) -> str:
     if done("undo"):
         return ", ".join(filter(None, ["the bundle's files were put back, nothing else was changed", hooks]))
     # Without an undo a failed apply had not begun to replace anything.
-    if "undo" in steps or done("apply") or "files" in steps:
+    if "undo" in steps or done("apply") or steps.keys() & {"files", "containers", "traces"}:
         return "the host was changed"
     return ", ".join(filter(None, ["nothing was changed", hooks]))
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from agent import compose_file
-from agent.cli.streams import SteadyStream
+from agent.cli.streams import SteadyStream, put
 from agent.cli.terminal import Surroundings
 from agent.compose_file import ComposeFile
 from agent.doctor import policy, report
@@ -78,10 +78,10 @@ def _iam_policy(arguments: argparse.Namespace, surroundings: Surroundings, facts
         slug=facts.slug,
         kms_keys=tuple(arguments.kms_key),
     )
-    print(json.dumps(policy.policy(role), indent=2), file=surroundings.out)
-    for note in policy.notes(role):
+    code = put(surroundings.out, f"{json.dumps(policy.policy(role), indent=2)}\n")
+    for note in () if code else policy.notes(role):
         print(f"note: {note}", file=surroundings.err)
-    return 0
+    return code
 
 
 def _composed(folder: Path, paths: Paths) -> ComposeFile:

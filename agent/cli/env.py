@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from agent import inquiry
+from agent.cli import output
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.errors import combine
-from agent.host import files
 from agent.report.record import Ending
 from agent.run import Options, Run
 from agent.variables import formats
@@ -24,12 +24,11 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
             raise combine(asked.errors)
         made.warn("resolve.warning", *asked.manifest.warnings, *asked.resolution.warnings)
         text = formats.render(asked.resolution, arguments.format)
+        code = 0
         if arguments.output is None:
-            surroundings.out.flush()
-            sys.stdout.buffer.write(text)
-            sys.stdout.buffer.flush()
+            code = put(surroundings.out, text)
         else:
-            files.write(arguments.output.absolute(), text, 0o600)
-        return Ending(outcome="done", exit_code=0, text="resolved")
+            output.write(arguments.output, text, 0o600)
+        return Ending(outcome="done", exit_code=code, text="resolved")
 
     return conclude(arguments, surroundings, work, Options())

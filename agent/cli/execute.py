@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import Mapping
+from typing import NoReturn
 
 from agent import inquiry
 from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
 from agent.errors import HostError, UsageError, combine
+from agent.host.command import next_step_for
 from agent.report.record import Ending
 from agent.run import Options, Run
 
@@ -28,10 +32,24 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         try:
-            os.execvpe(words[0], words, {**surroundings.environ, **values})  # noqa: S606 - that is the command's purpose
+            _become(words, {**surroundings.environ, **values})
         except OSError as error:
-            failed = HostError(f"running `{words[0]}`", error.strerror or str(error), "see that it is on PATH")
+            next_step = next_step_for(error, "see that it is on PATH")
+            failed = HostError(f"running `{words[0]}`", error.strerror or str(error), next_step)
             code = 127 if isinstance(error, FileNotFoundError) else 126
             return Ending(outcome="failed", exit_code=code, text="not run", errors=(failed,))
 
     return conclude(arguments, surroundings, work, Options())
+
+
+def _become(words: list[str], environ: Mapping[str, str]) -> NoReturn:
+    """Give the process to the command, with the signals that Python ignores as any other program would have them.
+
+    Raises `OSError` when it cannot be run.
+    """
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
+    try:
+        os.execvpe(words[0], words, environ)  # noqa: S606 - that is the command's purpose
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

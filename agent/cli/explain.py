@@ -10,6 +10,7 @@ from typing import Any
 
 from agent import inquiry
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.errors import UnresolvedError, UsageError
 from agent.inquiry import Inquiry
@@ -25,9 +26,9 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
         asked = inquiry.ask(made, arguments.bootstrap, arguments.manifest)
         document = _document(made, asked, arguments.name)
         text = json.dumps(document, indent=1) if arguments.json else "\n".join(_lines(document))
-        print(text, file=surroundings.out, flush=True)
         missing = bool(document["required"]) and document["source"] is None
-        return Ending(outcome="done", exit_code=UnresolvedError.exit_code if missing else 0, text="explained")
+        code = put(surroundings.out, f"{text}\n") or (UnresolvedError.exit_code if missing else 0)
+        return Ending(outcome="done", exit_code=code, text="explained")
 
     return conclude(arguments, surroundings, work, Options())
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.host.paths import Paths
 from agent.report import history
@@ -23,10 +24,10 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     kept, _ = state.load(paths.state, None)
     runs = history.read(paths.history, max(0, arguments.runs))
     if arguments.json:
-        print(json.dumps(_document(kept, runs), indent=1), file=surroundings.out)
+        text = json.dumps(_document(kept, runs), indent=1)
     else:
-        print("\n".join([*_releases(kept), "", *_runs(runs)]), file=surroundings.out)
-    return 0
+        text = "\n".join([*_releases(kept), "", *_runs(runs)])
+    return put(surroundings.out, f"{text}\n")
 
 
 def _document(kept: State, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

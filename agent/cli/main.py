@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from agent.cli.argument_parts import separated
 from agent.cli.arguments import parser
-from agent.cli.streams import open_closed_streams, settle_streams
+from agent.cli.streams import SteadyStream, open_closed_streams, settle_streams
 
 TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = parser(words).parse_args(words)
+        arguments = parser(words).parse_args(separated(words))
         return _call(MODULES[arguments.command], arguments, words)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - one that is not the agent's own goes on
+        return _told(error)
     finally:
         settle_streams()
 
@@ -71,14 +74,19 @@ def leave(code: int) -> NoReturn:
 
 def _call(module: str, arguments: argparse.Namespace, words: Sequence[str]) -> int:
     from agent.cli.terminal import Surroundings  # noqa: PLC0415 - `--help` loads the arguments alone
+
+    code: int = importlib.import_module(module).run(arguments, Surroundings.real(words))
+    return code
+
+
+def _told(error: Exception) -> int:
+    """Tell of an error that stands in the way of the whole command; returns the exit code."""
     from agent.errors import AgentError  # noqa: PLC0415 - `--help` loads the arguments alone
 
-    try:
-        code: int = importlib.import_module(module).run(arguments, Surroundings.real(words))
-    except AgentError as error:
-        print(f"error [{error.code}] {error}\n  next: {error.next_step}", file=sys.stderr)
-        return error.exit_status
-    return code
+    if not isinstance(error, AgentError):
+        raise error
+    SteadyStream(sys.stderr).write(f"error [{error.code}] {error}\n  next: {error.next_step}\n")
+    return error.exit_status
 
 
 def fetch_config() -> int:

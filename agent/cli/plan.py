@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.cli.context import conclude
+from agent.cli.streams import put
 from agent.cli.terminal import Surroundings
 from agent.dry_run import Preview, preview
 from agent.report.record import Ending
@@ -33,8 +34,8 @@ def show(arguments: argparse.Namespace, surroundings: Surroundings, aim: Aim) ->
         seen = preview(made, aim)
         document = _document(seen)
         text = json.dumps(document, indent=1) if flag("json") else "\n".join(_lines(document))
-        print(text, file=surroundings.out, flush=True)
-        code = WOULD_CHANGE if flag("exit_code") and document["changes"] else 0
+        would = WOULD_CHANGE if flag("exit_code") and document["changes"] else 0
+        code = put(surroundings.out, f"{text}\n") or would
         return Ending(outcome="done", exit_code=code, text="planned")
 
     # It tells no more of itself than a command that only asks.

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 
+from agent.cli.streams import put
 from agent.errors import UnreachableError
 from agent.host import plain
 from agent.report import status
@@ -28,16 +29,16 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
     while arguments.wait and (document is None or document["outcome"] == "running"):
         time.sleep(_POLL_SECONDS)
         document = status.read(path)
+    text = ""
     if arguments.json:
-        print(json.dumps(document if document is not None else {"schema": status.SCHEMA, "run": None}, indent=1))
+        text = json.dumps(document if document is not None else {"schema": status.SCHEMA, "run": None}, indent=1)
     elif document is not None:
-        print("\n".join(_lines(document)), file=surroundings.out)
-    if document is None:
-        if not arguments.json:
-            print("no run since this host started: `delphi-agent init` makes one", file=surroundings.err)
-        return UnreachableError.exit_code
-    code = document["exit_code"]
-    return UnreachableError.exit_code if code is None else int(code)
+        text = "\n".join(_lines(document))
+    else:
+        print("no run since this host started: `delphi-agent init` makes one", file=surroundings.err)
+    code = document["exit_code"] if document is not None else None
+    own = UnreachableError.exit_code if code is None else int(code)
+    return (put(surroundings.out, f"{text}\n") if text else 0) or own
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:

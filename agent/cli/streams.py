@@ -1,4 +1,7 @@
-"""The process's standard streams: there from the start, flushed at the end, and never in the way of a run."""
+"""The process's standard streams: there from the start, flushed at the end, never in the way of a run.
+
+A command's data is another thing: whether it was written is part of what the command promises (`put`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,45 @@ import sys
 TYPE_CHECKING = False  # as that of `typing`, which takes 2 ms to load
 if TYPE_CHECKING:
     from typing import TextIO
+
+# 128 + SIGPIPE, as a shell reports it of other tools; the module `signal` takes its time to load.
+UNREAD = 141
+
+
+def put(out: TextIO, data: str | bytes) -> int:
+    """Write all of a command's data now; returns 0, or the exit code of a command that nobody reads any more.
+
+    Raises `HostError` when it cannot be written. Nothing is left in a buffer, whose loss nobody could be told of.
+    """
+    try:
+        _write_whole(out, data)
+    except BrokenPipeError:
+        return UNREAD
+    except OSError as error:
+        from agent.errors import HostError  # noqa: PLC0415 - `--help` loads the arguments alone
+
+        raise HostError(
+            "writing standard output",
+            error.strerror or str(error),
+            "see where it leads (`df -h` when to a file), or lead it elsewhere, then run it again",
+        ) from error
+    return 0
+
+
+def _write_whole(out: TextIO, data: str | bytes) -> None:
+    try:
+        number = out.fileno()
+    except (OSError, ValueError):  # no file of the system's, but a test's
+        out.write(data if isinstance(data, str) else data.decode())
+        return
+    out.flush()
+    rest = data if isinstance(data, bytes) else data.encode(out.encoding, "backslashreplace")
+    # Not by the stream: unbuffered, it takes a part of the data for all of it.
+    while rest:
+        try:
+            rest = rest[os.write(number, rest) :]
+        except BlockingIOError:
+            select.select((), (number,), ())
 
 
 class SteadyStream:
