@@ -98,6 +98,10 @@ class Paths:
         """0700: the registry token for the time of a run."""
         return self.run / "docker"
 
+    def of_compose(self, pid: int | str) -> Path:
+        """0700: the registry token and the override for the time of the command `compose` with this pid."""
+        return self.run / f"compose-{pid}"
+
     @property
     def overrides(self) -> Path:
         """0700: the generated compose override."""

@@ -20,6 +20,7 @@ from agent.stages.host_files import remove_undeclared
 from agent.stages.values import Values
 from agent.steps import (
     images,
+    registry,
     release,
     stage,
     state,
@@ -198,9 +199,13 @@ def prune_images(run: Run, model: Model, kept: State) -> None:
 
 
 def clean_up(paths: Paths) -> None:
-    """Whatever happened: the registry token is erased and the staged tree is gone. Never raises."""
+    """Whatever happened: the registry token is erased and the staged tree is gone. Never raises.
+
+    So is the token of each command `compose` that was killed: nobody else would erase it before the next reboot.
+    """
     with contextlib.suppress(AgentError):
         files.erase_folder(paths.docker_config)
+    registry.erase_left_behind(paths)
     with contextlib.suppress(AgentError):
         stage.discard(paths)
 

@@ -6,14 +6,16 @@ It starts from the operator's own, so that logins to other registries keep worki
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.aws.ecr import Login
-from agent.errors import HostError
-from agent.host import files, json_input
+from agent.errors import AgentError, HostError
+from agent.host import files, json_input, processes
+from agent.host.paths import Paths
 
 _HUB = "https://index.docker.io/v1/"
 
@@ -29,6 +31,18 @@ def write_config(folder: Path, login: Login | None, own: Path) -> None:
     if login is not None:
         config = _with_login(config, login)
     files.write(folder / "config.json", json.dumps(config).encode(), 0o600, durable=False)
+
+
+def erase_left_behind(paths: Paths) -> None:
+    """Erase what each command `compose` that was killed has left. Never raises: the next one erases the rest.
+
+    Where another process has its pid by now, that one's end is waited for; other commands `compose` keep theirs.
+    """
+    for folder in paths.run.glob(paths.of_compose("*").name):
+        pid = folder.name.rpartition("-")[2]
+        if pid.isascii() and pid.isdecimal() and processes.start_time(int(pid)) is None:
+            with contextlib.suppress(AgentError, OSError):  # another one is at it
+                files.erase_folder(folder)
 
 
 def _with_login(config: Mapping[str, Any], login: Login) -> dict[str, Any]:
