@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
     from botocore.config import Config
     from botocore.endpoint import Endpoint
+    from botocore.exceptions import BotoCoreError
     from urllib3 import HTTPSConnectionPool
 
 
@@ -78,14 +79,14 @@ class Connections(URLLib3Session):
         client._endpoint.http_session = self  # noqa: SLF001 - a client of botocore makes its own, and has no public way to be given one
 
     def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
-        """The answer; a server that is not trusted is asked again once, when all authorities are loaded."""
-        from botocore.exceptions import SSLError
+        """The answer; a server or proxy that is not trusted is asked again once, when all authorities are loaded."""
+        from botocore.exceptions import ProxyConnectionError, SSLError
 
         whole = self._authorities.whole
         try:
             return super().send(request)
-        except SSLError:
-            if whole or self.trust is None:
+        except (SSLError, ProxyConnectionError) as error:
+            if whole or self.trust is None or not _is_of_tls(error):
                 raise
         self._authorities.load_whole(self.trust)
         return super().send(request)
@@ -93,10 +94,24 @@ class Connections(URLLib3Session):
     def _get_ssl_context(self) -> ssl.SSLContext:
         return self.trust or create_urllib3_context()
 
+    def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext | None:
+        """For a proxy that is spoken to in TLS: the same trust, and not the list that Python was built with."""
+        return self.trust
+
     def _setup_ssl_cert(self, conn: HTTPSConnectionPool, url: str, verify: object) -> None:
         super()._setup_ssl_cert(conn, url, verify)  # type: ignore[misc] # the stubs leave it out
         if self.trust is not None:
             conn.ca_certs = None
+
+
+def _is_of_tls(error: BotoCoreError) -> bool:
+    """Whether TLS failed: that with a server, or that with a proxy, which may as well have been out of reach."""
+    from botocore.exceptions import SSLError
+    from urllib3.exceptions import SSLError as NotTrusted
+
+    if isinstance(error, SSLError):
+        return True
+    return isinstance(getattr(error.kwargs.get("error"), "original_error", None), NotTrusted)
 
 
 def _trusting(authorities: Authorities) -> ssl.SSLContext | None:
