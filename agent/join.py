@@ -6,26 +6,22 @@ to do. A person's `init` that asks for nothing special joins a boot, too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from agent.boot import boot
-from agent.errors import AgentError, LockHeld
-from agent.host.command import Command
+from agent.errors import LockHeld
 from agent.report import record, status
 from agent.report.record import Ending
 from agent.restore import RESERVE_SECONDS
 from agent.run import Options, Run
-from agent.steps.daemon_proxy import has_systemd
+from agent.stages.unit import start_unit
 
-_UNIT = "delphi-agent.service"
 _POLL_SECONDS = 0.3
 # A run that has just taken the lock has not yet written its status.
 _SETTLE_SECONDS = 2.0
 # What the other run may take beyond its deadline and its restore, to end its children.
 _GRACE_SECONDS = 30.0
-_SYSTEMCTL_SECONDS = 10.0
 
 
 def boot_or_join(run: Run) -> Ending:
@@ -34,8 +30,8 @@ def boot_or_join(run: Run) -> Ending:
     Of a run that dies without a verdict the work is taken over. Raises `LockHeld` where the other run is no boot's.
     """
     plain = run.options == Options()
-    if plain and run.recorder.head.boot:
-        _start_the_unit(run)
+    # Before another run can refuse this one. Where this one makes the bootstrap file, it starts the unit then.
+    start_unit(run)
     while True:
         other = _boot_at_work(run) if plain else None
         if other is None:
@@ -48,22 +44,6 @@ def boot_or_join(run: Run) -> Ending:
         ending = _join(run, other)
         if ending is not None:
             return ending
-
-
-def _start_the_unit(run: Run) -> None:
-    """Where cloud-init began the boot, the unit joins it: so its target is reached, and 69 is tried again."""
-    paths = run.host.paths
-    of_the_unit = "NOTIFY_SOCKET" in run.host.environ
-    if of_the_unit or not (has_systemd(paths) and os.path.lexists(paths.unit_enabled) and paths.bootstrap.exists()):
-        return
-    command = Command(argv=("systemctl", "start", "--no-block", _UNIT), env=run.host.child_environment())
-    try:
-        done = run.host.commands.run(command, run.deadline.share(_SYSTEMCTL_SECONDS))
-    except AgentError as error:
-        run.warn("unit.not-started", f"{_UNIT} could not be started: {error}")
-        return
-    if not done.ok:
-        run.warn("unit.not-started", f"{_UNIT} could not be started: {' '.join(done.tail(1))}")
 
 
 def _boot_at_work(run: Run) -> Mapping[str, Any] | None:
@@ -84,8 +64,10 @@ def _boot_about_to_tell(run: Run) -> Mapping[str, Any] | None:
 def _join(run: Run, other: Mapping[str, Any]) -> Ending | None:
     """How the other run ended; None when it died without a verdict."""
     head, clock = other["run"], run.host.clock
-    end = clock.monotonic() + head["deadline_seconds"] + RESERVE_SECONDS + _GRACE_SECONDS
     with run.step("join", f"waiting for the boot's run {head['id']} (pid {head['pid']})") as step:
+        # The other one's time counts, which may have a longer deadline than this one.
+        step.may_take = head["deadline_seconds"] + RESERVE_SECONDS + _GRACE_SECONDS
+        end = clock.monotonic() + step.may_take
         document: Mapping[str, Any] | None = other
         while document is not None and document["outcome"] == "running" and document["run"]["id"] == head["id"]:
             if clock.monotonic() >= end:

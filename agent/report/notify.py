@@ -11,6 +11,8 @@ from agent.secret import Redactor
 
 # What a restore may take beyond the deadline (design section 1), and what ending children and telling takes.
 _BEYOND_SECONDS = 150.0
+# The extension is there to end an agent that hangs. One that still says something works, however late it is.
+_LEAST_SECONDS = 30.0
 _EVERY_SECONDS = 1.0
 _LONGEST = 200
 # What is said on the way is said again with the next step; it may not hold a run up.
@@ -23,9 +25,10 @@ _READY_PATIENCE_SECONDS = 30.0
 class Notify:
     """A sink that keeps `systemctl status` current: a STATUS= per step, READY=1 once the services were seen healthy.
 
-    With each it says how long the run may still take (EXTEND_TIMEOUT_USEC), so that the run's own deadline ends it,
-    with words, and not the unit's timeout. A socket that is gone is left alone, one that is full is waited for: for
-    READY=1 up to half a minute, for the rest a second, and not again until it takes something.
+    With each it says how long the run may still take (EXTEND_TIMEOUT_USEC), so that the run's own deadline (while it
+    waits for another run, that one's) ends it, with words, and not the unit's timeout. A socket that is gone is left
+    alone, one that is full is waited for: for READY=1 up to half a minute, for the rest a second, and not again until
+    it takes something.
     """
 
     def __init__(self, address: str, clock: Clock, redactor: Redactor) -> None:
@@ -33,24 +36,26 @@ class Notify:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._clock = clock
         self._redactor = redactor
-        self._end = 0.0
+        self._began, self._end = 0.0, 0.0
         self._told = float("-inf")
         self._patience = _PATIENCE_SECONDS
 
     def began(self, head: RunHead) -> None:
         """How long it may take in all."""
-        self._end = self._clock.monotonic() + head.deadline_seconds + _BEYOND_SECONDS
-        self._status(head.command)
+        self._began = self._clock.monotonic()
+        self._end = self._began + head.deadline_seconds + _BEYOND_SECONDS
+        self._status(head.command, self._end)
 
     def started(self, step: Step) -> None:
         """What it is doing now."""
-        self._status(step.doing)
+        self._status(step.doing, self._end_within(step))
 
     def progressed(self, step: Step) -> None:
         """What it waits for, or how far it is; at most once a second."""
         if self._clock.monotonic() - self._told >= _EVERY_SECONDS:
             waits = f"waiting for {step.waiting_for}" if step.waiting_for else ""
-            self._status(", ".join(filter(None, [step.doing, step.detail, waits])))
+            text = ", ".join(filter(None, [step.doing, step.detail, waits]))
+            self._status(text, self._end_within(step))
 
     def ended(self, step: Step) -> None:
         """Nothing: the next step says more."""
@@ -66,9 +71,12 @@ class Notify:
         else:
             self._send([words], _PATIENCE_SECONDS)
 
-    def _status(self, text: str) -> None:
+    def _end_within(self, step: Step) -> float:
+        return max(self._end, self._began + step.started + step.may_take)
+
+    def _status(self, text: str, end: float) -> None:
         self._told = self._clock.monotonic()
-        left = max(1.0, self._end - self._told)
+        left = max(_LEAST_SECONDS, end - self._told)
         taken = self._send([self._words(text), f"EXTEND_TIMEOUT_USEC={int(left * 1e6)}"], self._patience)
         self._patience = _PATIENCE_SECONDS if taken else 0.0
 

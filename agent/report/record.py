@@ -31,7 +31,10 @@ class Costs:
 
 @dataclass
 class Step:
-    """One step of the run. Times are seconds since the run began."""
+    """One step of the run. Times are seconds since the run began.
+
+    `may_take` is set where the step waits for another run: for so many seconds, whatever this run's own deadline is.
+    """
 
     name: str
     doing: str
@@ -41,6 +44,7 @@ class Step:
     detail: str = ""
     waiting_for: str = ""
     waiting_since: float = 0.0
+    may_take: float = 0.0
     costs: Costs = field(default_factory=Costs)
     error: AgentError | None = None
 

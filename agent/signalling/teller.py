@@ -8,7 +8,6 @@ the run's deadline (or after a restore). What fails is a warning with its cause 
 from __future__ import annotations
 
 import datetime as dt
-import os
 import threading
 from dataclasses import replace
 
@@ -22,8 +21,8 @@ from agent.run import Run
 from agent.secret import Redactor
 from agent.signalling import listeners
 from agent.signalling.listeners import Listeners
+from agent.stages.unit import is_looked_after
 from agent.steps import signal_note, signals
-from agent.steps.daemon_proxy import has_systemd
 from agent.steps.signal_note import Note
 
 TELL_SECONDS = 10.0
@@ -167,12 +166,6 @@ def hold_failure(host: Host, found: Listeners, *, unit: bool) -> str:
         note = replace(note, held_until=end.isoformat(timespec="seconds"))
         signal_note.save(host.paths, note)
     return f"this instance is kept for debugging until {note.held_until}, then the failure is told"
-
-
-def is_looked_after(host: Host) -> bool:
-    """Whether systemd tries this boot again, and tells of it when it gives up."""
-    of_the_unit = "NOTIFY_SOCKET" in host.environ
-    return of_the_unit or (has_systemd(host.paths) and os.path.lexists(host.paths.unit_enabled))
 
 
 def _is_joined(run: Run) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from agent.aws import chain
+from agent.aws import chain, endpoints
 from agent.aws.imds import Imds
 from agent.aws.retrying import place_of
 from agent.aws.session import AwsSession
@@ -23,6 +23,7 @@ from agent.report import record
 from agent.report.words import amount
 from agent.run import Run
 from agent.stages import first_values
+from agent.stages.unit import start_unit
 from agent.steps import (
     archive,
     bootstrap_change,
@@ -47,12 +48,16 @@ class Cloud:
 def load_bootstrap(run: Run, path: Path | None = None, *, writes: bool = False) -> Bootstrap:
     """Read and check the bootstrap file; from here on its secrets are taken out of everything that people read.
 
-    With `writes` (only `init` does) an absent file is made from the instance's user data or tags, when they hold one.
+    With `writes` (only `init` does) an absent file is made from the instance's user data or tags, when they hold one;
+    with the file there, the boot's unit can be started, and joins this run.
     """
     own = path is None or path == run.host.paths.bootstrap
     path = path or run.host.paths.bootstrap
     with run.step("bootstrap", f"reading {path}") as step:
         source = first_values.supply(run, path, writes=writes) if own else ""
+        if source:
+            # Before the file is checked: the unit also tells of a boot that ends here, when that is held.
+            start_unit(run)
         loaded = first_values.load(run, path, own=own)
         run.redactor.learn(loaded.secrets())
         step.detail = f"{path}: {amount(len(loaded.variables), 'variable')}"
@@ -96,6 +101,10 @@ def identify(run: Run, loaded: Bootstrap) -> Cloud:
     # The scripts sourced the file: what it sets wins over the shell that the agent was started from.
     variables = {**run.host.environ, **loaded.variables}
     proxies = Proxies.of(loaded.variables)
+    if faults := list(endpoints.faults(variables)):
+        raise BootstrapError(  # the file has passed: it can only be what the agent was started with
+            "reading the agent's own environment", "; ".join(faults), "correct or unset it, or set it in the file"
+        )
     with run.step("identity", "finding out who this instance is") as step:
         imds = Imds(variables)
         provided = None if loaded.keys else chain.find(variables, loaded.region, proxies)

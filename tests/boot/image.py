@@ -20,6 +20,12 @@ def user_data(site: Site, *commands: str, **changes: str) -> str:
     )
 
 
+def call_from_cloud_init(instance: Instance, *command: str) -> None:
+    """A `runcmd` of the image itself, for user data that is the agent's own JSON."""
+    file = instance.path("/etc/cloud/cloud.cfg.d/99_agent.cfg")
+    file.write_text(f"runcmd:\n- {json.dumps(command)}\n")
+
+
 def bake_in(instance: Instance, env: Mapping[str, str]) -> None:
     """The bootstrap file as a part of the image."""
     file = instance.path(BOOTSTRAP_FILE)

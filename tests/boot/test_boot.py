@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from agent.report.journal import MESSAGE_IDS
-from tests.boot.image import bake_in, enable, user_data, verified
+from tests.boot.image import bake_in, call_from_cloud_init, enable, user_data, verified
 from tests.boot.instance import Instance
 from tests.boot.site import Site
 from tests.lab.aws import Fault
 from tests.lab.aws_model import REGISTRY
 from tests.lab.imds import INSTANCE_ID
+from tests.lab.process import wait_until
 from tests.lab.squid import ADDRESS, Squid
-from tests.lab.world import BOOTSTRAP_FILE
+from tests.lab.world import BOOTSTRAP_FILE, BUNDLE
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,21 @@ def test_a_first_boot_with_user_data_ends_in_one_verified_deploy_and_reaches_the
     # The unit, which finds the bootstrap file, may be done when the user data's `init` comes: that has nothing to do.
     first, *others = verified(instance)
     assert (first, set(others)) in [("verified", set()), ("verified", {"unchanged"})]
+    assert instance.wait_settled() == "running", instance.run("systemctl", "--failed").stdout
+
+
+def test_a_boot_that_makes_its_bootstrap_file_from_user_data_reaches_the_target(site: Site, instance: Instance) -> None:
+    site.imds.set("user-data", json.dumps({"delphi": site.world.bootstrap_env()}))
+    # The firmware of a container does not say EC2.
+    there = "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254"
+    call_from_cloud_init(instance, "env", there, "delphi-agent", "init")
+    enable(instance)
+    instance.boot()
+
+    instance.wait_unit("delphi-agent.target", "active")
+
+    assert verified(instance) == ["verified"]
+    assert "which this one has joined" in instance.unit("delphi-agent", "StatusText"), instance.journal()
     assert instance.wait_settled() == "running", instance.run("systemctl", "--failed").stdout
 
 
@@ -267,3 +283,32 @@ def test_a_package_lives_through_upgrade_reboot_removal_and_purge(site: Site, in
     assert instance.containers() == containers
     assert instance.path(BOOTSTRAP_FILE).exists()
     assert instance.path("/opt/services/api/docker-compose.yaml").exists()
+
+
+def test_a_volume_that_is_attached_late_is_waited_for_and_the_sandbox_makes_no_mount_points(
+    site: Site, instance: Instance
+) -> None:
+    vars_yaml = (BUNDLE / "api/vars.yaml").read_text()
+    bake_in(instance, site.world.bootstrap_env())
+    enable(instance)
+    instance.path("/data").mkdir()
+    instance.path("/etc/fstab").write_text("UUID=0b6c8a8e-0000-4000-8000-000000000000 /data ext4 nofail 0 2\n")
+    try:
+        # Outside the folders that the unit may write to, where its own view of the host is read-only.
+        site.world.put_file("api/vars.yaml", f"{vars_yaml}\nmounts: [{{path: /data, writable: true}}]\n")
+        instance.boot()
+        wait_until(
+            lambda: "waiting for /data, which /etc/fstab has" in instance.unit("delphi-agent", "StatusText"),
+            "the unit to wait for the volume",
+            timeout=60,
+        )
+        instance.run("mount", "-t", "tmpfs", "tmpfs", "/data", check=True)
+        instance.wait_unit("delphi-agent.target", "active")
+
+        # Among the folders that it may write to, each of which is a mount point in its own view.
+        site.world.put_file("api/vars.yaml", f"{vars_yaml}\nmounts: [/srv]\n")
+        assert instance.run("systemctl", "restart", "delphi-agent", timeout=120).returncode != 0
+        told = instance.status()
+        assert (told["exit_code"], told["errors"][0]["cause"]) == (74, "Data directory is not a mount point: /srv")
+    finally:
+        site.world.put_file("api/vars.yaml", vars_yaml)

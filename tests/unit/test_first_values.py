@@ -10,7 +10,7 @@ import pytest
 
 from agent.errors import BootstrapError, ImdsError
 from agent.host.paths import Paths
-from agent.report.record import Recorder
+from agent.report.record import Recorder, RunHead
 from agent.stages.host import load_bootstrap
 from tests.lab.loopback import Loopback, Reply, Request
 from tests.unit.fakes import HEAD, FakeClock, FakeCommands, FakeEngine, Sayings, refusing_address
@@ -22,13 +22,13 @@ from tests.unit.test_user_data import VALUES
 class Boot:
     """A host whose firmware says nothing; `environ` is the agent's own."""
 
-    def __init__(self, root: Path, **environ: str) -> None:
-        self.sink, self.clock = Sayings(), FakeClock()
+    def __init__(self, root: Path, head: RunHead = HEAD, /, **environ: str) -> None:
+        self.sink, self.clock, self.commands = Sayings(), FakeClock(), FakeCommands()
         clock = self.clock
-        self.recorder = Recorder(HEAD, clock, [self.sink])
+        self.recorder = Recorder(head, clock, [self.sink])
         self.paths = Paths(root)
         self.run = run_on(
-            root, clock=clock, commands=FakeCommands(), engine=FakeEngine(), recorder=self.recorder, environ=environ
+            root, clock=clock, commands=self.commands, engine=FakeEngine(), recorder=self.recorder, environ=environ
         )
 
     def refused(self, path: Path | None = None, *, writes: bool) -> str:

@@ -52,6 +52,18 @@ def test_a_boot_says_its_steps_how_long_it_may_take_and_that_it_is_ready(tmp_pat
         ]
 
 
+def test_a_run_that_still_says_something_is_given_half_a_minute_however_late_it_is(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with supervisor(tmp_path / "notify") as inbox:
+        recorder = Recorder(HEAD, clock, [Notify(str(tmp_path / "notify"), clock, Redactor())])
+        clock.advance(440)
+        with recorder.step("restore", "going back") as step:
+            clock.advance(60)
+            recorder.progress(step, detail="nearly there")
+
+        assert [lines[1] for lines in heard(inbox)[1:]] == ["EXTEND_TIMEOUT_USEC=30000000"] * 2
+
+
 def test_a_boot_that_failed_is_never_ready(tmp_path: Path) -> None:
     clock = FakeClock()
     with supervisor(tmp_path / "notify") as inbox:
