@@ -7,6 +7,18 @@ list() {
         -o -print 2>/dev/null | sort
 }
 links() { find /etc/systemd /var/lib/systemd -name '*delphi*' | sort; }
+# A run that holds the lock until the upgrade says that it waits, and a second longer; then it says what it would load.
+at_work() {
+    mkdir -p /run/delphi-agent
+    rm -f /tmp/at-work
+    : >/tmp/upgrade
+    flock /run/delphi-agent/lock sh -c '
+        touch /tmp/at-work
+        timeout 60 sh -c "until grep -q waiting /tmp/upgrade; do sleep 0.1; done"
+        sleep 1
+        echo "at work: $(delphi-agent --version)"' &
+    until [ -e /tmp/at-work ]; do sleep 0.1; done
+}
 
 printf '#!/bin/sh\necho the former script\n' >/usr/local/bin/fetch-config
 # Folders that every rpm system has.
@@ -93,8 +105,9 @@ import docker, dotenv, structlog, tenacity
 print(sys.modules["docker"].__file__)
 PYTHON
 section upgrade
-touch /tmp/mark
-dpkg --install /packages/delphi-agent_0.1.1_all.deb
+at_work
+dpkg --install /packages/delphi-agent_0.1.1_all.deb 2>&1 | tee /tmp/upgrade
+wait
 delphi-agent --version
 dpkg --verify delphi-agent
 links
@@ -117,6 +130,10 @@ rpm --install --nodeps --dbpath /tmp/rpm /packages/delphi-agent-0.1.0-1.noarch.r
 delphi-agent --version
 links
 rpm --query --requires --package /packages/delphi-agent-0.1.0-1.noarch.rpm
+at_work
+rpm --upgrade --nodeps --dbpath /tmp/rpm /packages/delphi-agent-0.1.1-1.noarch.rpm 2>&1 | tee /tmp/upgrade
+wait
+delphi-agent --version
 rpm --erase --dbpath /tmp/rpm delphi-agent 2>&1
 cat /usr/local/bin/fetch-config
 list >/tmp/after

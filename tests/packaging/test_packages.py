@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sections(built: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What package_life.sh has said on a host of its own, by section."""
-    build(CHECKOUT, built, "--only", "deb", "--version", NEXT, env={})
+    build(CHECKOUT, built, "--only", "deb rpm", "--version", NEXT, env={})
     (built / "bundle").mkdir()
     for name in ("docker-compose.yaml", "vars.yaml"):
         shutil.copy(CHECKOUT / "packaging" / "examples" / "media" / name, built / "bundle")
@@ -218,6 +218,15 @@ def test_upgraded_removed_and_purged_it_leaves_what_is_the_operators(sections: d
     assert "vars.yaml" in sections["purge"]
     assert "/opt/deployment/.env" in sections["purge"]
     assert sections["purge"].endswith("nothing is left\n"), sections["purge"]
+
+
+@pytest.mark.parametrize("section", ["upgrade", "rpm"])
+def test_an_upgrade_waits_for_a_run_at_work_before_it_replaces_a_file(sections: dict[str, str], section: str) -> None:
+    said = sections[section].splitlines()
+
+    assert said.count("delphi-agent: waiting for the run that is at work") == 1
+    assert f"at work: delphi-agent {VERSION}" in said
+    assert f"delphi-agent {NEXT}" in said
 
 
 def test_the_rpm_installs_runs_and_goes(sections: dict[str, str]) -> None:

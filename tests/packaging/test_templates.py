@@ -273,6 +273,22 @@ def test_ssm_takes_the_document() -> None:
     assert (made["SchemaVersion"], made["DocumentType"], made["Status"]) == ("2.2", "Command", "Active")
 
 
+KINDS = {".yaml", ".yml", ".hcl", ".tf", ".tftpl"}
+
+
+def test_templates_name_packages_as_they_are_built() -> None:
+    scripts = "".join(path.read_text() for path in PACKAGING.glob("*/build.sh"))
+    built = set(re.findall(r"delphi-agent[_-]\$\{?version[\w.}-]+\.(?:deb|rpm)", scripts))
+    texts = [path.read_text() for path in PACKAGING.glob("*/**/*") if path.suffix in KINDS]
+    found = {name for text in texts for name in re.findall(r"delphi-agent[_-]\d[\w.-]*\.(?:deb|rpm)\b", text)}
+
+    made = {re.sub(r"\$\{?version\}?", "1.0.0", name) for name in built}
+
+    assert made == {"delphi-agent_1.0.0_all.deb", "delphi-agent-1.0.0-1.noarch.rpm"}
+    assert found
+    assert {re.sub(r"\d+\.\d+\.\d+", "1.0.0", name) for name in found} <= made
+
+
 def test_templates_call_the_agent_only_by_commands_and_options_that_it_has(capsys: pytest.CaptureFixture[str]) -> None:
     def helped(*words: str) -> str:
         with pytest.raises(SystemExit):
@@ -280,8 +296,7 @@ def test_templates_call_the_agent_only_by_commands_and_options_that_it_has(capsy
         return capsys.readouterr().out
 
     offered = set(re.findall(r"^    ([a-z-]+) ", helped(), re.MULTILINE))
-    kinds = {".yaml", ".yml", ".hcl", ".tf", ".tftpl"}
-    texts = [path.read_text() for path in PACKAGING.glob("*/**/*") if path.suffix in kinds]
+    texts = [path.read_text() for path in PACKAGING.glob("*/**/*") if path.suffix in KINDS]
     found = {line for text in texts for line in re.findall(r"\bdelphi-agent(?:,? )([a-z][^`\"\n]*)", text)}
     used = {line.split()[0].strip(".,]"): set(re.findall(r"--[a-z-]+", line)) for line in found}
 
