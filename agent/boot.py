@@ -20,7 +20,7 @@ from agent.stages.host import (
     warn_of_former_role,
     write_bootstrap,
 )
-from agent.stages.host_files import expect_mounts, keep_declared, plan_files
+from agent.stages.host_files import LATE_SECONDS, expect_mounts, keep_declared, plan_files
 from agent.stages.images import names_kept, pull_images, put_back_images, to_pull
 from agent.stages.probes import expect_possible
 from agent.stages.project import expect_one_project, open_project, read_model, rehearse
@@ -79,7 +79,7 @@ def prepare(run: Run, cloud: Cloud, kept: State, target: Target) -> Prepared:
             fetched = fetch(run, bootstrap, cloud, kept)
 
     fetched = keep_declared(fetched, bootstrap.role)
-    expect_mounts(run, fetched.manifest)
+    expect_mounts(run, fetched.manifest, patience=LATE_SECONDS)
     values = resolve_values(run, bootstrap, cloud, kept=kept, parsed=fetched.manifest, found=fetched.found)
     brought = kept.applied if fetched.staged is None else fetched.staged.files
     ready = plan_files(run, bootstrap.role, fetched.manifest, values.resolution, brought)

@@ -32,13 +32,15 @@ _GET = "secretsmanager:GetSecretValue"
 class Answer:
     """What came of asking for one secret by name or ARN: its text, or why not, or (both None) that there is none.
 
-    One that is `deleted` still exists until its recovery window is over, but gives nothing.
+    One that is `deleted` still exists until its recovery window is over, but gives nothing. `unlisted` is why nobody
+    may read one that counts as not there, since only its name was guessed (`agent.variables.lookup`).
     """
 
     asked: str
     text: Secret | None = None
     denied: AccessDenied | None = None
     deleted: bool = False
+    unlisted: AccessDenied | None = None
 
 
 class Secrets:

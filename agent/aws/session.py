@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, cast
 
-from agent.aws import held_credentials
+from agent.aws import endpoints, held_credentials
 from agent.aws.attempts import Attempts
 from agent.aws.retrying import Retrying
 from agent.aws.trust import Authorities, authorities
 from agent.dataclass import dataclass
+from agent.errors import BootstrapError
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
 from agent.secret import Secret
@@ -28,6 +29,7 @@ from agent.secret import Secret
 if TYPE_CHECKING:
     import ssl
 
+    from botocore.config import Config
     from botocore.session import Session
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -75,6 +77,8 @@ class Credentials:
 
 class AwsSession:
     """Clients of one region by default; made once each, on first use. Safe across threads.
+
+    `BootstrapError` where what it is given makes no client: a region that is none, or an address.
 
     `variables` are the bootstrap file's over the agent's own environment: like the scripts, which sourced the file,
     the agent honours AWS_ENDPOINT_URL*, AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT there.
@@ -190,13 +194,7 @@ class AwsSession:
             use_fips_endpoint=self._flag("AWS_USE_FIPS_ENDPOINT"),
             use_dualstack_endpoint=self._flag("AWS_USE_DUALSTACK_ENDPOINT"),
         )
-        session: Any = self._boto()
-        client = session.create_client(
-            service,
-            config=config if more is None else config.merge(cast("Config", more)),
-            verify=authorities(self._variables),
-            endpoint_url=self._endpoint(service),
-        )
+        client = self._create(service, config if more is None else config.merge(cast("Config", more)))
         if self._connections is None:
             path = authorities(self._variables)
             self._connections = Connections(Authorities(path) if path else None, self._proxies, config)
@@ -204,12 +202,30 @@ class AwsSession:
         Attempts(region, self._retrying, self._renew, self.moved).watch(client)
         return cast("object", client)
 
+    def _create(self, service: str, config: Config) -> Any:  # noqa: ANN401 - as botocore has it
+        from botocore.exceptions import BotoCoreError
+
+        session: Any = self._boto()
+        address = endpoints.variable_of(service, self._variables)
+        try:
+            return session.create_client(
+                service,
+                config=config,
+                verify=authorities(self._variables),
+                endpoint_url=self._variables[address] if address else None,
+            )
+        except (BotoCoreError, ValueError) as error:
+            # Nothing was sent yet: whatever it is, it is a setting. botocore's texts hold the value.
+            known = [fault for fault in endpoints.faults(self._variables) if fault.partition(" ")[0] == address]
+            raise BootstrapError(
+                f"preparing to ask the service {service}",
+                known[0] if known else type(error).__name__,
+                "correct AWS_REGION, the regions in ARNs, and AWS_ENDPOINT_URL* in the bootstrap file, or what the"
+                " agent's own environment has of them",
+            ) from error
+
     def _flag(self, name: str) -> bool | None:
         return True if self._variables.get(name, "").lower() == "true" else None
-
-    def _endpoint(self, service: str) -> str | None:
-        own = f"AWS_ENDPOINT_URL_{'SECRETS_MANAGER' if service == 'secretsmanager' else service.upper()}"
-        return self._variables.get(own) or self._variables.get("AWS_ENDPOINT_URL") or None
 
     def _renew(self) -> bool:
         """Have the next request signed with new keys, where keys can be had again; AWS said that these expired."""
@@ -230,9 +246,11 @@ class AwsSession:
             import botocore.session
 
             core: Any = botocore.session.Session()
-            # The agent's own environment is an operator's shell: a profile in it must not change what the host is.
+            # The agent's own environment is an operator's shell: a profile in it must not change what the host is. Nor
+            # must the operator's files, where even `[default]` counts, and a line that is none would end every run.
             nothing: Any = botocore.configprovider.ConstantProvider(None)
-            core.get_component("config_store").set_config_provider("profile", nothing)
+            for name in ("profile", "config_file", "credentials_file"):
+                core.get_component("config_store").set_config_provider(name, nothing)
             # As the AWS CLI does it: reading times took four fifths of reading a listing, and nobody asks for one.
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             core._credentials = held_credentials.held(self._credentials)  # noqa: SLF001 - there is no setter for refreshable credentials

@@ -1,4 +1,4 @@
-"""Calls that got no answer of AWS: the network, the proxy, TLS, or keys that are not there.
+"""Calls that got no answer of AWS: the network, the proxy, TLS, keys that are not there, or nothing that can be asked.
 
 Decided by the classes of what was raised and by the system's error numbers. One thing stands in no class and no
 number: what a proxy answered to CONNECT, which urllib3 puts into a sentence.
@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from agent.errors import AccessDenied, AgentError, AwsError
+from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError
 from agent.host import proxy_url
 
 if TYPE_CHECKING:
@@ -35,9 +35,24 @@ _CLASSES = (
         "no usable credentials",
         _KEYS_STEP,
     ),
-    ({"NoRegionError", "InvalidRegionError"}, "no usable region", "set AWS_REGION in the bootstrap file"),
     ({"IncompleteReadError", "ResponseStreamingError"}, "the answer broke off", "run it again"),
     ({"ConnectionError", "EndpointConnectionError", "ConnectionClosedError"}, "the connection failed", _NETWORK_STEP),
+)
+# What the SDK does not even send, today or later: only another setting helps. Its texts hold the value.
+_SETTINGS = (
+    ({"NoRegionError", "InvalidRegionError"}, "no usable region", "set AWS_REGION in the bootstrap file"),
+    (
+        {"ParamValidationError", "UnsupportedS3ArnError", "UnsupportedS3AccesspointConfigurationError"}
+        | {"UnsupportedOutpostResourceError", "InvalidHostLabelError", "InvalidDNSNameError"},
+        "no such name can be asked for",
+        "correct the bucket, the names and the ARNs in the bootstrap file and the manifest",
+    ),
+    (
+        {"EndpointProviderError", "BaseEndpointResolverError", "InvalidEndpointConfigurationError"}
+        | {"UnsupportedS3ConfigurationError"},
+        "these settings leave no address to ask",
+        "correct AWS_REGION, the ARNs, AWS_ENDPOINT_URL* and AWS_USE_*_ENDPOINT in the bootstrap file",
+    ),
 )
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -62,6 +77,9 @@ def translate(error: BotoCoreError, doing: str) -> AgentError:
             "look at the host's routes; one that has IPv6 alone needs AWS_USE_DUALSTACK_ENDPOINT=true in the bootstrap"
             " file, or a NAT64, or a proxy",
         )
+    for wanted, what, next_step in _SETTINGS:
+        if wanted & names:
+            return BootstrapError(doing, f"{what} ({type(error).__name__})", next_step)
     for wanted, what, next_step in _CLASSES:
         if wanted & names:
             return AwsError(doing, f"{what}{where}{_reason(causes)}", next_step)

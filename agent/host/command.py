@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import threading
@@ -192,5 +193,15 @@ def _open(command: Command, *, attached: bool = False) -> subprocess.Popen[bytes
         raise HostError(
             f"starting `{command.argv[0]}`",
             error.strerror or str(error),
-            f"install it, or see that it is on PATH ({env.get('PATH', 'which is empty')})",
+            next_step_for(error, f"install it, or see that it is on PATH ({env.get('PATH', 'which is empty')})"),
         ) from error
+
+
+def next_step_for(error: OSError, usual: str) -> str:
+    """What to do about a program that cannot be started: the `usual`, unless what it is given is at fault."""
+    if error.errno != errno.E2BIG:
+        return usual
+    return (
+        "the environment or the arguments are too large in all: Linux takes about 2 MiB of both at a start; shorten the"
+        " largest values in the bootstrap file, SSM and Secrets Manager"
+    )

@@ -144,13 +144,14 @@ def understand(data: bytes, mode: int, path: Path, display: str) -> Bootstrap:
     # Names whose line is faulty, or hidden by an unclosed quote, are not also called missing.
     missing = [name for name in REQUIRED if not variables.get(name)] if read.complete else []
     missing = [name for name in missing if name in variables or name not in read.seen]
+    lines = {assignment.name: f":{assignment.line}" for assignment in read.assignments}
+    # Each begins with the name that it is about.
+    of_names = (*_faults_of_keys(variables, read.seen), *faults_of_shape(variables), *proxy.faults(variables))
     faults = [
         *read.faults,
         *(f"{display}: {_missing(name, variables)}" for name in missing),
-        *(f"{display}: {fault}" for fault in _faults_of_keys(variables, read.seen)),
-        *(f"{display}: {fault}" for fault in faults_of_shape(variables)),
+        *(f"{display}{lines.get(fault.partition(' ')[0], '')}: {fault}" for fault in of_names),
         *(f"{display}:{fault}" for fault in faults_of_placeholders(read.assignments, DOCUMENTED)),
-        *(f"{display}: {fault}" for fault in proxy.faults(variables)),
     ]
     if faults:
         raise BootstrapError(

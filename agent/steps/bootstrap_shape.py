@@ -8,7 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 
+from agent.aws import endpoints
 from agent.shell.file import Assignment
+
+REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
+# Bytes that are no UTF-8 (PEP 383): no key of S3 has them.
+_NO_TEXT = r"\ud800-\udfff"
+# As botocore knows them: a bucket by its name or the alias of an access point, and an access point by its ARN.
+_BUCKET = (
+    r"[A-Za-z0-9._-]{3,255}"
+    r"|arn:aws[^\s:]*:(s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint[/:][A-Za-z0-9.-]{1,63}"
+    r"|arn:aws[^\s:]*:s3-outposts:[a-z0-9-]+:[0-9]{12}:outpost[/:][A-Za-z0-9-]{1,63}[/:]accesspoint[/:][A-Za-z0-9-]{1,63}"
+)
 
 _STACK = ("SIGNAL_CFN_STACK", "SIGNAL_CFN_RESOURCE")
 _NUMBER = (r"0*[1-9][0-9]{0,17}", "must be a whole number above 0, in digits alone")
@@ -17,15 +28,26 @@ _SHAPES = {
         r"(?!common$)[A-Za-z0-9][A-Za-z0-9._-]*",
         "must be one folder name of letters, digits, `.`, `_`, `-` (it is a part of paths and keys), and not `common`",
     ),
-    "AWS_REGION": (r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}", "must be a region such as eu-central-1"),
+    "AWS_REGION": (REGION, "must be a region such as eu-central-1"),
     "ECR_REGISTRY": (
         r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._/-]+[a-z0-9]+)*)?",
         "must be a host such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com: no `https://`, no slash at its end",
     ),
     "ECR_TAG": (r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "must be an image tag: letters, digits, `.`, `_`, `-`"),
-    "CONFIG_BUCKET": (r"(?!s3:)[^\s/][^\s]*(?<!/)", "must be a bucket's name, without `s3://` and without slashes"),
-    "CONFIG_REF": (r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[^\s]+(?<!/)", "must be a ref, without a slash at its ends"),
-    "CONFIG_SLUG": (r"(?!\.{1,2}$)[^\s/]+", "must be one part of a key, without slashes"),
+    "CONFIG_BUCKET": (
+        _BUCKET,
+        "must be a bucket's name (letters, digits, `.`, `_`, `-`; no `s3://`, no slashes) or an access point's ARN",
+    ),
+    "CONFIG_REF": (
+        rf"(?!/)(?!.*//)(?!(.*/)?\.{{1,2}}(/|$))[^\s{_NO_TEXT}]+(?<!/)",
+        "must be a ref, in UTF-8, without a slash at its ends",
+    ),
+    "CONFIG_SLUG": (rf"(?!\.{{1,2}}$)[^\s/{_NO_TEXT}]+", "must be one part of a key, in UTF-8, without slashes"),
+    # A name will do as well, and is asked for in AWS_REGION.
+    "DB_MASTER_SECRET_ARN": (
+        rf"(?!arn:).*|arn:[^:]*:[^:]*(:({REGION})?(:.*)?)?",
+        "must be the ARN of a secret, with a region such as eu-central-1",
+    ),
     "AWS_ACCOUNT_ID": (r"[0-9]{12}", "must be the account's twelve digits"),
     "CONFIG_MAX_OBJECTS": _NUMBER,
     "CONFIG_MAX_BYTES": _NUMBER,
@@ -51,6 +73,7 @@ def faults_of_shape(variables: Mapping[str, str]) -> Iterator[str]:
         value = variables.get(name)
         if value and not re.fullmatch(pattern, value):
             yield f"{name} {rule}"
+    yield from endpoints.faults(variables)
     for name, other in (_STACK, _STACK[::-1]):
         if variables.get(name) and not variables.get(other):
             yield f"{name} is set and {other} is not; a signal needs both"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from agent.errors import BootstrapError
 from agent.steps.bootstrap import Bootstrap
+from agent.steps.bootstrap_shape import REGION
 from agent.variables.manifest import Manifest
 from agent.variables.remote_index import RemoteIndex
 
@@ -15,10 +19,36 @@ def region_of(asked: str) -> str | None:
     return parts[_REGION_PART] or None if parts[0] == "arn" and len(parts) > _REGION_PART else None
 
 
+def can_be_asked(asked: str) -> bool:
+    """Whether there is a place to ask for it: an ARN has to have a region, or none, and a name is asked for at home."""
+    region = region_of(asked)
+    return region is None or re.fullmatch(REGION, region) is not None
+
+
+def check(manifest: Manifest, bootstrap: Bootstrap) -> None:
+    """Raise `BootstrapError` with all ARNs of the bootstrap file that cannot be asked for and that some variable needs.
+
+    Only the manifest tells which variables hold ARNs, so that this is not found when the file is read.
+    """
+    given = {name: bootstrap.variables.get(name, "") for name in _holders(manifest)}
+    faults = [
+        f"{bootstrap.path}: {name} must hold an ARN with a region such as eu-central-1"
+        for name, asked in given.items()
+        if not can_be_asked(asked)
+    ]
+    if faults:
+        raise BootstrapError(
+            f"looking for the secrets whose ARNs {bootstrap.path} holds",
+            "1 fault" if len(faults) == 1 else f"{len(faults)} faults",
+            "correct these values in the file, and in the cloud-init template that writes it",
+            details=faults,
+        )
+
+
 def ids(manifest: Manifest, bootstrap: Bootstrap, remote: RemoteIndex | None = None) -> list[str]:
-    """The ARNs that are known (without `remote`: before AWS is asked), each once."""
+    """The ARNs that are known (without `remote`: before AWS is asked) and can be asked for, each once."""
     found = (id_of(name, manifest, bootstrap, remote) for name in _holders(manifest))
-    return list(dict.fromkeys(asked for asked in found if asked))
+    return list(dict.fromkeys(asked for asked in found if asked and can_be_asked(asked)))
 
 
 def has_late_ids(manifest: Manifest, bootstrap: Bootstrap) -> bool:

@@ -82,10 +82,12 @@ def look_up(
 ) -> Lookups:
     """Ask for everything that can matter; `parameters` and `secrets` (of a region) are called only when needed.
 
-    Raises `AwsError` when AWS cannot be asked at all, never for what is denied.
+    Raises `AwsError` when AWS cannot be asked at all, never for what is denied; `BootstrapError` for ARNs of the
+    bootstrap file that cannot be asked for.
     """
     if all(variable.local for variable in manifest.variables):
         return Lookups()
+    external.check(manifest, bootstrap)
     prefix = f"{bootstrap.namespace}/{manifest.service}/"
     secret_source = _SecretSource(secrets, bootstrap.region, deadline)
     wanted = external.ids(manifest, bootstrap)
@@ -137,9 +139,13 @@ class _SecretSource:
         lacks it: the list is behind by some seconds after a secret was made.
         """
         names, denied = _try(lambda: self._secrets(self._region).names(prefix))
-        own = list(dict.fromkeys([f"{prefix}secrets", *(names or ())]))
+        usual = f"{prefix}secrets"
+        own = list(dict.fromkeys([usual, *(names or ())]))
         answers = {answer.asked: answer for answer in self.fetch(list(dict.fromkeys([*own, *more])))}
-        return [answers[asked] for asked in own], [answers[asked] for asked in more], denied
+        below = {asked: answers[asked] for asked in own}
+        if names is not None and usual not in names:
+            below[usual] = _as_not_there(below[usual])
+        return list(below.values()), [answers[asked] for asked in more], denied
 
     def fetch(self, ids: Sequence[str]) -> list[Answer]:
         """One answer per id, in their order; batches run side by side."""
@@ -167,6 +173,14 @@ class _SecretSource:
         with SideBySide(self._deadline) as group:
             running = [group.start("reading secrets", job) for job in jobs]
             return [answer for job in running for answer in job.result()]
+
+
+def _as_not_there(guessed: Answer) -> Answer:
+    """The answer for a name that the list lacks: to be denied it says nothing then, least of all that it is there.
+
+    AWS denies before it looks, and a policy that allows only the secrets that there are is a good one.
+    """
+    return replace(guessed, denied=None, unlisted=guessed.denied)
 
 
 def _one_by_one(reader: SecretReader, ids: Iterable[str]) -> list[Answer]:

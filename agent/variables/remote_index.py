@@ -22,25 +22,9 @@ class Value:
     secure: bool
 
     @property
-    def fault(self) -> str:
-        """Why no environment can carry it, empty when one can."""
-        return "" if self.text is None else fault_of(self.text.reveal())
-
-    @property
     def empty(self) -> bool:
         """Whether it counts as not provided: null, or the empty string."""
         return not self.text
-
-
-def fault_of(text: str) -> str:
-    """Why no environment can carry this text, empty when one can."""
-    if "\0" in text:
-        return "holds a NUL character, which no environment can carry"
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return "holds half of a surrogate pair (\\uD800 to \\uDFFF), which is no text"
-    return ""
 
 
 class RemoteIndex:

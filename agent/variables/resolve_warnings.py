@@ -37,6 +37,12 @@ def _about_aws(found: Lookups) -> Iterator[str]:
     for answer in found.secrets:
         if answer.deleted:
             yield f"Secrets Manager {answer.asked}: marked for deletion, nothing is read from it"
+        if answer.unlisted:
+            statement = "; ".join(answer.unlisted.details)
+            yield (
+                f"Secrets Manager {answer.asked}: the list does not show it and reading it is denied, so it counts as"
+                f" not there; if it was made just now, let it be read; {statement}"
+            )
     if found.asked and not found.parameters_denied and not found.parameters:
         yield f"SSM: 0 parameters under {found.path}: not seeded, or seeded under another NAMESPACE"
 

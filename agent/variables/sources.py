@@ -21,8 +21,8 @@ from agent.variables.manifest import Manifest
 from agent.variables.manifest_variable import ExternalField, Variable
 from agent.variables.remote_index import NOT_AN_OBJECT, RemoteIndex, Value, as_secret
 
-# Linux takes 128 KiB for one `NAME=value` (MAX_ARG_STRLEN).
-LONGEST = 130_000
+# What Linux takes for one `NAME=value` and the NUL behind it, in bytes (MAX_ARG_STRLEN, 32 pages of 4 KiB).
+LONGEST = 131_072
 
 
 class Source(enum.Enum):
@@ -83,7 +83,7 @@ class Sources:
         if not variable.local:
             looks += [self._in_ssm(variable.name), self._in_secrets(variable.name)]
             if variable.secret:
-                looks.append(self._in_external(variable.secret))
+                looks.append(self._in_external(variable.name, variable.secret))
         return tuple(looks)
 
     def _in_bootstrap(self, name: str) -> Look:
@@ -101,7 +101,7 @@ class Sources:
         nothing = _nothing(Source.SSM, f"SSM {path}{name}", name, index)
         if not index:
             nothing = replace(nothing, found=f"absent (0 parameters under {path})")
-        return _one(index.get(name, []), nothing, denied)
+        return _one(name, index.get(name, []), nothing, denied)
 
     def _in_secrets(self, name: str) -> Look:
         index = self.index.secrets
@@ -110,16 +110,21 @@ class Sources:
             nothing = replace(nothing, found="absent (ListSecrets is denied: only the usual secret was read)")
         if deleted := [answer.asked for answer in self._lookups.secrets if answer.deleted]:
             nothing = replace(nothing, found=f"{nothing.found} ({', '.join(deleted)}: marked for deletion)")
+        if unlisted := [answer.asked for answer in self._lookups.secrets if answer.unlisted]:
+            nothing = replace(nothing, found=f"{nothing.found} ({', '.join(unlisted)}: not in the list, and denied)")
         # A key that is null or empty in one secret does not clash with the same key in another.
         values = index.get(name, [])
-        return _one([value for value in values if not value.empty] or values[:1], nothing, self._secrets_denied)
+        return _one(name, [value for value in values if not value.empty] or values[:1], nothing, self._secrets_denied)
 
-    def _in_external(self, wanted: ExternalField) -> Look:
+    def _in_external(self, name: str, wanted: ExternalField) -> Look:
         where = f"external secret of {wanted.arn_from}" + (f", key {wanted.key}" if wanted.key else "")
         asked = external.id_of(wanted.arn_from, self._manifest, self._bootstrap, self.index)
         if asked is None:
             found = f"not looked for, since {wanted.arn_from} has no value"
             return Look(source=Source.EXTERNAL, where=where, found=found, skipped=True)
+        if not external.can_be_asked(asked):
+            found = f"cannot be asked for: the ARN in {wanted.arn_from} has no region such as eu-central-1"
+            return Look(source=Source.EXTERNAL, where=where, found=found, fault=True)
         answer = self._lookups.externals.get(asked)
         if answer is None or answer.denied:
             denied = (answer.denied,) if answer and answer.denied else ()
@@ -127,28 +132,28 @@ class Sources:
         if answer.text is None:
             found = "marked for deletion" if answer.deleted else "no such secret"
             return Look(source=Source.EXTERNAL, where=where, found=found)
-        return _field_of(wanted, answer.text, where)
+        return _field_of(name, wanted, answer.text, where)
 
 
-def _field_of(wanted: ExternalField, text: Secret, where: str) -> Look:
-    """What one external secret gives for `secret: {type, key}`."""
+def _field_of(name: str, wanted: ExternalField, text: Secret, where: str) -> Look:
+    """What one external secret gives the variable for `secret: {type, key}`."""
     nothing = Look(source=Source.EXTERNAL, where=where, found="absent")
     if wanted.key is None:
-        return _one([Value(text, where, secure=True)], nothing, ())
+        return _one(name, [Value(text, where, secure=True)], nothing, ())
     fields = json_text.parse_object(text.reveal())
     if fields is None:
         return replace(nothing, found=NOT_AN_OBJECT, fault=True)
     if wanted.key not in fields:
         return replace(nothing, found="has no such key", sought=wanted.key, among=tuple(fields))
-    return _one([Value(as_secret(fields[wanted.key]), where, secure=True)], nothing, ())
+    return _one(name, [Value(as_secret(fields[wanted.key]), where, secure=True)], nothing, ())
 
 
 def _nothing(source: Source, where: str, name: str, among: Collection[str]) -> Look:
     return Look(source=source, where=where, found="absent", sought=name, among=among)
 
 
-def _one(values: list[Value], nothing: Look, denied: tuple[AccessDenied, ...]) -> Look:
-    """The look for what goes by one name: a value, `nothing`, or a fault when there is more than one."""
+def _one(name: str, values: list[Value], nothing: Look, denied: tuple[AccessDenied, ...]) -> Look:
+    """The look for what the variable is given: a value, `nothing`, or a fault when there is more than one."""
     if not values:
         return replace(nothing, found="access denied", sought="", denied=denied) if denied else nothing
     if len(values) > 1:
@@ -156,7 +161,7 @@ def _one(values: list[Value], nothing: Look, denied: tuple[AccessDenied, ...]) -
         return replace(nothing, found=f"given more than once: {places}", sought="", fault=True, clash=True)
     value = values[0]
     look = replace(nothing, where=value.where, sought="")
-    fault = value.fault or (_unfit(value.text) if value.text else "")
+    fault = fault_of(name, value.text) if value.text else ""
     if fault:
         return replace(look, found=fault, fault=True)
     if value.empty:
@@ -164,15 +169,15 @@ def _one(values: list[Value], nothing: Look, denied: tuple[AccessDenied, ...]) -
     return replace(look, found="found", value=value.text, sensitive=value.secure)
 
 
-def _unfit(value: Secret) -> str:
-    """Why the text cannot be in an environment; empty when it can."""
+def fault_of(name: str, value: Secret) -> str:
+    """Why no environment can carry the variable with this value, empty when one can; never a part of the value."""
     text = value.reveal()
-    if len(text) > LONGEST:
-        return f"is longer than {LONGEST} characters, more than an environment can hold"
     if "\0" in text:
-        return "holds a NUL, which no environment variable can"
+        return "holds a NUL character, which no environment can carry"
     try:
-        text.encode("utf-8", "surrogateescape")
+        size = len(f"{name}={text}\0".encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is no character"
+        return "holds half of a surrogate pair (\\uD800 to \\uDFFF), which is no text"
+    if size > LONGEST:
+        return f"is too long: {size} bytes with its name, and no environment can carry more than {LONGEST}"
     return ""

@@ -10,7 +10,7 @@ from agent.steps.names import steers_the_host
 from agent.variables.manifest import Manifest
 from agent.variables.manifest_variable import Variable
 from agent.variables.resolution import Resolution
-from agent.variables.sources import Look, Source
+from agent.variables.sources import Look, Source, fault_of
 
 # More names than this say nothing more.
 _MOST_NAMES = 10
@@ -31,6 +31,7 @@ def errors_of(
     if steering:
         errors.append(_steering(manifest.name, steering))
     rows = [*faults, *(row for variable in manifest.variables for row in _rows(manifest, variable, resolution, notes))]
+    rows += _too_much(manifest, resolution)
     if rows:
         errors.append(
             UnresolvedError(
@@ -71,6 +72,21 @@ def _rows(
         yield f"{at}: {why}; {'; '.join(places + default)}"
     elif unusable:
         yield f"{at}: {'; '.join(look.text for look in unusable)}"
+
+
+def _too_much(manifest: Manifest, resolution: Resolution) -> Iterator[str]:
+    """A line for each value that no environment can carry, wherever it is from: all of them go into one.
+
+    A place that AWS gave such a value in is no place that the variable has it from: it has its line already.
+    """
+    declared = manifest.by_name()
+    for name, value in resolution.environment.items():
+        fault = fault_of(name, value)
+        if fault and name in declared:
+            at = f"{manifest.name}:{declared[name].line}:{declared[name].column}"
+            yield f"{at}: {name}: {resolution.variables[name].origin}: {fault}"
+        elif fault:
+            yield f"bootstrap file: {name} {fault}"
 
 
 def _steering(file: str, found: Mapping[str, str]) -> ManifestError:

@@ -18,7 +18,7 @@ from agent.aws import ecr, trust
 from agent.aws.ecr import region_of
 from agent.aws.s3 import BODY_ATTEMPTS, BundleMoved, ConfigBucket, RemoteObject
 from agent.aws.session import AwsSession, Credentials, Keys
-from agent.errors import AccessDenied, AgentError, AwsError, BundleError
+from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError, BundleError
 from agent.host.proxy import Proxies
 from agent.report.record import Costs, Recorder
 from agent.secret import Secret
@@ -428,19 +428,22 @@ def test_the_proxy_of_the_bootstrap_file_is_used_with_its_rules_and_none_of_the_
     ]
 
 
-def test_neither_proxies_nor_profiles_nor_keys_of_the_shell_count() -> None:
-    code = """
-        import sys
-        from agent.aws.s3 import ConfigBucket
-        from agent.aws.session import AwsSession, Credentials, Keys
-        from agent.host.proxy import Proxies
-        from agent.secret import Secret
+# Whether the bucket holds something, asked by a process of its own with the shell that it is given.
+HOLDS = """
+import sys
+from agent.aws.s3 import ConfigBucket
+from agent.aws.session import AwsSession, Credentials, Keys
+from agent.host.proxy import Proxies
+from agent.secret import Secret
 
-        keys = Keys(Secret("AKIAEXAMPLE"), Secret("x"))
-        credentials = Credentials(source="test", fetch=lambda: keys)
-        session = AwsSession("eu-central-1", credentials, Proxies(), {"AWS_ENDPOINT_URL": sys.argv[1]})
-        print(ConfigBucket(session.s3(), "delphi-config").holds("p/"))
-    """
+keys = Keys(Secret("AKIAEXAMPLE"), Secret("x"))
+credentials = Credentials(source="test", fetch=lambda: keys)
+session = AwsSession("eu-central-1", credentials, Proxies(), {"AWS_ENDPOINT_URL": sys.argv[1]})
+print(ConfigBucket(session.s3(), "delphi-config").holds("p/"))
+"""
+
+
+def test_neither_proxies_nor_profiles_nor_keys_of_the_shell_count() -> None:
     dead = refusing_address()
     shell = {
         "HTTP_PROXY": dead,
@@ -453,11 +456,48 @@ def test_neither_proxies_nor_profiles_nor_keys_of_the_shell_count() -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     with Loopback(Store()) as server:
-        ended = children.python(code, env=shell, arguments=[server.url])
+        ended = children.python(HOLDS, env=shell, arguments=[server.url])
 
     assert ended.out == "False\n"
     assert "AKIAEXAMPLE" in server.requests[0].headers["authorization"]
     assert "/eu-central-1/s3/" in server.requests[0].headers["authorization"]
+
+
+def test_the_operator_s_files_for_the_sdk_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("this is no setting\n")
+    (tmp_path / "config").write_bytes(b"[default\n\xff")
+    with Loopback(Store()) as server:
+        at_home = children.python(HOLDS, env={"HOME": str(tmp_path)}, arguments=[server.url])
+        named = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "config")}
+        elsewhere = children.python(HOLDS, env=named, arguments=[server.url])
+
+    assert (at_home.out, elsewhere.out) == ("False\n", "False\n")
+
+
+def test_an_address_that_is_none_is_told_by_its_variable_where_nothing_has_looked_at_it_before() -> None:
+    made = session("http://127.0.0.1:1", AWS_ENDPOINT_URL_SSM="c4nary:4566")
+
+    made.s3()
+    with pytest.raises(BootstrapError, match="AWS_ENDPOINT_URL_SSM must be an address such as") as caught:
+        made.ssm()
+
+    assert caught.value.exit_status == 78
+    assert "c4nary" not in f"{caught.value}{caught.value.next_step}"
+
+
+@pytest.mark.parametrize("region", ["<c4nary>", "c4nary_1", "c4nary 1"])
+def test_a_region_that_is_none_makes_no_client_and_is_a_fault_of_the_settings(region: str) -> None:
+    with pytest.raises(BootstrapError, match="preparing to ask the service secretsmanager: InvalidRegion") as caught:
+        session("http://127.0.0.1:1").secrets_manager(region)
+
+    assert caught.value.exit_status == 78
+    assert "c4nary" not in f"{caught.value}{caught.value.next_step}"
+
+
+def test_a_bucket_s_name_that_the_sdk_refuses_is_no_fault_of_the_network() -> None:
+    with pytest.raises(BootstrapError, match="ParamValidationError"):
+        ConfigBucket(session("http://127.0.0.1:1").s3(), "my,bucket").holds("p/")
 
 
 def test_an_explicit_list_of_authorities_wins_over_the_one_of_the_system() -> None:

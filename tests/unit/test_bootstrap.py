@@ -27,7 +27,7 @@ CANARY = "c4naryV4lue"
 def written(tmp_path: Path, changes: dict[str, str | None], mode: int = 0o600) -> Path:
     path = tmp_path / ".env"
     lines = [f"{name}={value}" for name, value in {**GOOD, **changes}.items() if value is not None]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", errors="surrogateescape")
     path.chmod(mode)
     return path
 
@@ -128,15 +128,52 @@ def test_half_a_key_pair_is_a_fault_either_way(tmp_path: Path) -> None:
         ("ECR_REGISTRY", f"{CANARY}/"),
         ("ECR_TAG", f"a/{CANARY}"),
         ("CONFIG_BUCKET", f"s3://{CANARY}"),
+        ("CONFIG_BUCKET", f"{CANARY}\u2013config"),
+        ("CONFIG_BUCKET", f"{CANARY},config"),
+        ("CONFIG_BUCKET", "ab"),
+        ("CONFIG_BUCKET", CANARY * 30),
+        ("CONFIG_BUCKET", f"arn:aws:s3:eu_central_1:123456789012:accesspoint/{CANARY}"),
         ("CONFIG_REF", f"{CANARY}/../x"),
         ("CONFIG_REF", f"/{CANARY}"),
+        ("CONFIG_REF", f"{CANARY}\udcff"),
         ("CONFIG_SLUG", f"{CANARY}/x"),
+        ("CONFIG_SLUG", f"{CANARY}\udcff"),
+        ("DB_MASTER_SECRET_ARN", f"'arn:aws:secretsmanager:<region>:123456789012:secret:{CANARY}'"),
+        ("DB_MASTER_SECRET_ARN", f"arn:aws:secretsmanager:eu_central_1:123456789012:secret:{CANARY}"),
+        ("DB_MASTER_SECRET_ARN", f"'arn:aws:secretsmanager:eu-central-1 :123456789012:secret:{CANARY}'"),
+        ("AWS_ENDPOINT_URL", f"{CANARY}:4566"),
+        ("AWS_ENDPOINT_URL_SSM", f"ftp://{CANARY}:4566"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://{CANARY}_x:4566"),
+        ("AWS_ENDPOINT_URL_S3", f"http://{CANARY}:65536"),
         ("NAMESPACE", f"/{CANARY}"),
         ("NAMESPACE", f"{CANARY}/"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_refused(tmp_path: Path, name: str, value: str) -> None:
-    assert refused(tmp_path, **{name: value}).details[0].startswith(f"/opt/deployment/.env: {name} must be ")
+    line = [*{**GOOD, name: value}].index(name) + 1
+
+    (fault,) = refused(tmp_path, **{name: value}).details
+
+    assert fault.startswith(f"/opt/deployment/.env:{line}: {name} must be ")
+
+
+def test_bad_addresses_bad_arns_and_bad_names_are_told_together_each_with_its_line(tmp_path: Path) -> None:
+    error = refused(
+        tmp_path,
+        CONFIG_BUCKET=f"{CANARY},x",
+        DB_MASTER_SECRET_ARN=f"arn:aws:secretsmanager:eu-1:1:secret:{CANARY}",
+        AWS_ENDPOINT_URL=f"{CANARY}:1",
+        AWS_ENDPOINT_URL_ECR=f"{CANARY}:1",
+        HTTPS_PROXY=f"socks5://{CANARY}",
+    )
+
+    assert [line.split(" ")[:2] for line in error.details] == [
+        ["/opt/deployment/.env:6:", "CONFIG_BUCKET"],
+        ["/opt/deployment/.env:10:", "DB_MASTER_SECRET_ARN"],
+        ["/opt/deployment/.env:11:", "AWS_ENDPOINT_URL"],
+        ["/opt/deployment/.env:12:", "AWS_ENDPOINT_URL_ECR"],
+        ["/opt/deployment/.env:13:", "HTTPS_PROXY"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +185,16 @@ def test_a_value_that_cannot_be_right_is_refused(tmp_path: Path, name: str, valu
         ("ECR_REGISTRY", "registry.internal/delphi"),
         ("NAMESPACE", "delphi"),
         ("CONFIG_REF", "v0.9.12"),
+        ("CONFIG_REF", "größer/0.9"),
+        ("CONFIG_BUCKET", "My_old.bucket-1"),
+        ("CONFIG_BUCKET", "config-ab12cd34ef56gh78ij90kl12mn34op-s3alias"),
         ("CONFIG_BUCKET", "arn:aws:s3:eu-central-1:123456789012:accesspoint/x"),
+        ("CONFIG_BUCKET", "arn:aws-cn:s3-outposts:cn-north-1:123456789012:outpost/op-1/accesspoint/x"),
+        ("DB_MASTER_SECRET_ARN", "delphi/prod/database"),
+        ("DB_MASTER_SECRET_ARN", "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:rds!db-1"),
+        ("AWS_ENDPOINT_URL", "HTTP://localhost:4566/"),
+        ("AWS_ENDPOINT_URL_S3", "https://bucket.vpce-1a2b.s3.eu-central-1.vpce.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_SSM", "http://[fd00::1]:4566"),
     ],
 )
 def test_a_value_that_may_be_right_passes(tmp_path: Path, name: str, value: str) -> None:

@@ -282,7 +282,7 @@ def test_a_bundle_that_uses_all_that_it_may_is_taken() -> None:
 
 
 REQUIRED = (
-    "ENVIRONMENT=prod HOSTNAME=api-1 SERVER_ROLE=api ECR_REGISTRY=registry.internal ECR_TAG=1 CONFIG_BUCKET=b"
+    "ENVIRONMENT=prod HOSTNAME=api-1 SERVER_ROLE=api ECR_REGISTRY=registry.internal ECR_TAG=1 CONFIG_BUCKET=bkt"
     " CONFIG_REF=main NAMESPACE=acme AWS_REGION=eu-central-1"
 )
 
@@ -307,7 +307,7 @@ def test_a_cap_that_is_no_number_is_a_fault_of_the_bootstrap_file(tmp_path: Path
         bootstrap(tmp_path, f"{name}={value}")
 
     assert caught.value.exit_status == 78
-    assert caught.value.details == (f".env: {name} must be a whole number above 0, in digits alone",)
+    assert caught.value.details == (f".env:1: {name} must be a whole number above 0, in digits alone",)
 
 
 def test_no_role_is_the_folder_of_the_common_files(tmp_path: Path) -> None:

@@ -161,6 +161,17 @@ def test_a_program_that_is_not_there_is_an_error_of_the_host() -> None:
     assert "/usr/bin:/bin" in caught.value.next_step
 
 
+def test_an_environment_that_is_too_large_in_all_is_told_as_that_and_not_as_a_missing_program() -> None:
+    parts = {f"PART_{number}": Secret("c4nary" * 20_000) for number in range(80)}
+
+    with pytest.raises(HostError, match="starting `true`: Argument list too long") as caught:
+        run(Command(argv=("true",), env={**PATH, **parts}))
+
+    assert "the environment or the arguments are too large in all" in caught.value.next_step
+    assert "PATH" not in caught.value.next_step
+    assert "c4nary" not in f"{caught.value}{caught.value.next_step}"
+
+
 def test_a_folder_that_is_not_there_is_an_error_of_the_host(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="No such file or directory"):
         run(Command(argv=("true",), env=PATH, cwd=tmp_path / "none"))

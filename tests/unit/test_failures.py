@@ -15,7 +15,7 @@ import urllib3.exceptions
 
 from agent.aws.failures import calling, translate
 from agent.aws.unanswered import is_final
-from agent.errors import AccessDenied, AgentError, AwsError
+from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError
 from tests.unit.fakes_aws import PRINCIPAL, denied, refusal
 
 ASKED = (
@@ -111,7 +111,6 @@ URL = "https://ssm.eu-central-1.amazonaws.com/?token=c4nary"
             "the name does not resolve",
         ),
         (sdk.NoCredentialsError(), "no usable credentials"),
-        (sdk.NoRegionError(), "no usable region"),
         (sdk.IncompleteReadError(actual_bytes=1, expected_bytes=2), "the answer broke off"),
         (sdk.UnknownServiceError(service_name="x", known_service_names="y"), "UnknownServiceError"),
     ],
@@ -127,6 +126,27 @@ def test_each_class_has_its_words_and_only_the_host_of_an_address_is_shown(
     assert "c4nary" not in f"{result}{result.next_step}{result.details}"
     if "endpoint_url" in error.kwargs:
         assert "(ssm.eu-central-1.amazonaws.com)" in result.cause
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (sdk.NoRegionError(), "no usable region (NoRegionError)"),
+        (sdk.InvalidRegionError(region_name="c4nary"), "no usable region (InvalidRegionError)"),
+        (sdk.ParamValidationError(report='Invalid bucket name "c4nary"'), "no such name can be asked for"),
+        (sdk.UnsupportedS3ArnError(arn="c4nary"), "no such name can be asked for"),
+        (sdk.EndpointResolutionError(msg="c4nary"), "these settings leave no address to ask"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_sdk_never_sends_is_a_fault_of_the_settings_and_none_of_the_network(
+    error: sdk.BotoCoreError, words: str
+) -> None:
+    result = told(error)
+
+    assert type(result) is BootstrapError
+    assert words in result.cause
+    assert "c4nary" not in f"{result}{result.next_step}{result.details}"
 
 
 def behind_a_proxy(cause: Exception) -> sdk.ProxyConnectionError:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.aws.retrying import place_of
+from agent.errors import BootstrapError
 from agent.report.record import Recorder
 from agent.stages.host import finish_bootstrap, identify, load_bootstrap, recall
 from agent.steps import state
@@ -93,3 +94,19 @@ def test_only_an_instance_that_boots_takes_its_place_in_the_fleet(host: tuple[Bo
 
     assert identify(boot.run, loaded).session.place is None
     assert identify(boots, loaded).session.place == place_of(own)
+
+
+def test_addresses_of_the_agent_s_own_environment_that_are_none_are_told_at_once_before_anything_is_asked(
+    host: tuple[Boot, str, str],
+) -> None:
+    boot, own, text = host
+    loaded = load_bootstrap(plant(boot, own, text).run)
+    bad = {"AWS_ENDPOINT_URL": "c4nary:4566", "AWS_ENDPOINT_URL_SSM": "c4nary"}
+    started = replace(boot.run, host=replace(boot.run.host, environ={**boot.run.host.environ, **bad}))
+
+    with pytest.raises(BootstrapError, match="reading the agent's own environment") as caught:
+        identify(started, loaded)
+
+    assert "AWS_ENDPOINT_URL must be" in caught.value.cause
+    assert "AWS_ENDPOINT_URL_SSM must be" in caught.value.cause
+    assert "c4nary" not in str(caught.value)

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from agent.errors import AccessDenied, AwsError
+from agent.errors import AccessDenied, AwsError, BootstrapError
 from agent.host.clock import Deadline, SystemClock
 from agent.steps.bootstrap import Bootstrap
 from agent.variables.lookup import Lookups, look_up
@@ -176,6 +176,67 @@ def test_denied_parameters_and_values_are_noted_and_not_raised() -> None:
 
     assert lookups.parameters_denied is not None
     assert lookups.externals[ARN].denied is not None
+
+
+@pytest.mark.parametrize("beside", [frozenset[str](), frozenset({"BatchGetSecretValue"})], ids=["batch", "one-by-one"])
+def test_a_usual_secret_that_the_list_does_not_show_and_that_is_denied_counts_as_not_there(
+    beside: frozenset[str],
+) -> None:
+    usual = "delphi/prod/api/secrets"
+    manager = FakeSecretsManager({"delphi/prod/api/db": "{}"}, refuses=frozenset({usual}) | beside)
+
+    lookups = looked_up(REMOTE, FakeSsm(), manager)
+
+    assert texts(lookups) == {"delphi/prod/api/db": "{}", usual: None}
+    assert [answer.denied for answer in lookups.secrets] == [None, None]
+    assert [answer.asked for answer in lookups.secrets if answer.unlisted] == [usual]
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        FakeSecretsManager({"delphi/prod/api/secrets": "{}"}, refuses=frozenset({"delphi/prod/api/secrets"})),
+        FakeSecretsManager({}, refuses=frozenset({"ListSecrets", "delphi/prod/api/secrets"})),
+    ],
+    ids=["listed", "no list"],
+)
+def test_a_usual_secret_that_may_be_there_stays_denied(manager: FakeSecretsManager) -> None:
+    (answer,) = looked_up(REMOTE, FakeSsm(), manager).secrets
+
+    assert answer.denied is not None
+    assert answer.unlisted is None
+
+
+def test_a_secret_that_a_variable_names_stays_denied_also_when_it_is_the_usual_one() -> None:
+    usual = "delphi/prod/api/secrets"
+    manager = FakeSecretsManager({}, refuses=frozenset({usual}))
+
+    lookups = looked_up(EXTERNAL, FakeSsm(), manager, bootstrap={"DB_MASTER_SECRET_ARN": usual})
+
+    assert lookups.externals[usual].denied is not None
+
+
+def test_arns_of_the_bootstrap_file_without_a_region_are_told_at_once_and_nothing_is_asked() -> None:
+    text = (
+        "service: api\nvariables:\n- {name: A, secret: {arn_from: X_ARN}}\n- {name: B, secret: {arn_from: Y_ARN}}\n"
+        "- {name: C, secret: {arn_from: Z_ARN}}\n"
+    )
+    ssm, manager = FakeSsm(), FakeSecretsManager()
+    bad, good = "arn:aws:secretsmanager:<c4nary>:123456789012:secret:x", arn_of("x")
+
+    with pytest.raises(BootstrapError) as caught:
+        looked_up(text, ssm, manager, bootstrap={"X_ARN": bad, "Y_ARN": good, "Z_ARN": bad})
+
+    rule = "must hold an ARN with a region such as eu-central-1"
+    assert caught.value.details == (f"/opt/deployment/.env: X_ARN {rule}", f"/opt/deployment/.env: Z_ARN {rule}")
+    assert all_calls([manager], ssm) == []
+
+
+def test_an_arn_from_aws_without_a_region_is_not_asked_for() -> None:
+    text = "service: api\nvariables:\n- {name: ARN}\n- {name: A, secret: {arn_from: ARN}}\n"
+    ssm = FakeSsm({"/delphi/prod/api/ARN": "arn:aws:secretsmanager:eu_central_1:123456789012:secret:x"})
+
+    assert looked_up(text, ssm, FakeSecretsManager()).externals == {}
 
 
 def test_other_failures_are_all_raised() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,6 +228,49 @@ def test_a_value_that_no_environment_can_carry_is_an_error(json_text: str, word:
     assert word in rows("- {name: A}\n", world(None, {"secrets": json_text}))[0]
 
 
+OVER = "é" * 65_536  # 131,072 bytes
+
+
+@pytest.mark.parametrize(
+    ("variables", "found", "bootstrap", "place"),
+    [
+        ("- {name: A}\n", world({"A": OVER}), {}, "SSM /ns/api/A"),
+        ("- {name: A}\n", world(None, {"secrets": {"A": OVER}}), {}, "Secrets Manager ns/api/secrets"),
+        ("- {name: A, secret: {arn_from: ARN}}\n", world(external=OVER), {}, "external secret of ARN"),
+        ("- {name: A}\n", world(), {"A": OVER}, "bootstrap file"),
+        ("- {name: A, source: local}\n", world(), {"A": OVER}, "bootstrap file"),
+        (f"- {{name: A, default: {OVER}}}\n", world(), {}, "default in vars.yaml"),
+        ("- {name: A, compose: {template: '${B}${B}'}}\n- {name: B}\n", world({"B": OVER[:40_000]}), {}, "template in"),
+    ],
+    ids=["ssm", "secret", "external", "bootstrap", "local", "default", "template"],
+)
+def test_a_value_that_is_too_long_for_an_environment_is_refused_whatever_its_source(
+    variables: str, found: Lookups, bootstrap: Mapping[str, str], place: str
+) -> None:
+    (row,) = rows(variables, found, bootstrap)
+
+    assert row.startswith(f"vars.yaml:3:3: A: {place}")
+    assert "is too long: " in row
+    assert "é" not in row
+
+
+def test_a_bootstrap_variable_that_nobody_declares_is_measured_too_since_it_is_passed_on() -> None:
+    assert rows("- {name: A, default: d}\n", None, {"B": OVER}) == [
+        "bootstrap file: B is too long: 131075 bytes with its name, and no environment can carry more than 131072"
+    ]
+
+
+def test_the_longest_value_that_resolves_is_the_longest_that_linux_takes() -> None:
+    longest = "x" * (131_072 - len("A=\0"))
+
+    environment = settled("- {name: A}\n", world({"A": longest})).environment
+
+    assert "is too long: 131073 bytes" in rows("- {name: A}\n", world({"A": f"{longest}x"}))[0]
+    assert subprocess.run(["/bin/true"], env={"A": environment["A"].reveal()}, check=False).returncode == 0
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["/bin/true"], env={"A": f"{longest}x"}, check=False)
+
+
 def test_names_from_aws_that_nobody_declares_are_not_exported_and_named() -> None:
     resolution = settled(
         "- {name: A, default: d}\n", world({"B": CANARY, "C": CANARY}, {"secrets": {"D": CANARY, "e\n": CANARY}})
@@ -441,6 +486,36 @@ def test_a_denied_secret_is_an_error_although_a_lower_source_has_the_value() -> 
     error = failed("- {name: A}\n", world({"A": CANARY}, {"secrets": DENIED}))
 
     assert isinstance(error, AccessDenied)
+
+
+def test_a_usual_secret_that_only_the_agent_supposes_to_be_there_is_a_warning_when_it_is_denied() -> None:
+    found = world({"A": "s"}, {"db": {"C": "m"}})
+    guess = Answer(asked="ns/api/secrets", unlisted=DENIED)
+
+    resolution = settled(
+        "- {name: A}\n- {name: B, default: d}\n- {name: C}\n", replace(found, secrets=(*found.secrets, guess))
+    )
+
+    assert [value(resolution, name)[0] for name in "ABC"] == ["s", "d", "m"]
+    (warning,) = resolution.warnings
+    assert warning.startswith("Secrets Manager ns/api/secrets: the list does not show it and reading it is denied")
+    assert "IAM statement" in warning
+
+
+def test_a_missing_variable_says_which_secret_nobody_could_look_into() -> None:
+    guess = Answer(asked="ns/api/secrets", unlisted=DENIED)
+
+    (row,) = rows("- {name: A, required: true}\n", replace(world(), secrets=(guess,)))
+
+    assert "Secrets Manager ns/api/*: absent (ns/api/secrets: not in the list, and denied)" in row
+
+
+def test_an_arn_from_aws_that_has_no_region_is_told_with_the_variable_that_holds_it() -> None:
+    variables = "- {name: A, required: true, secret: {arn_from: B}}\n- {name: B}\n"
+
+    (row,) = rows(variables, world({"B": f"arn:aws:secretsmanager:<{CANARY}>:123456789012:secret:x"}))
+
+    assert "external secret of B: cannot be asked for: the ARN in B has no region such as eu-central-1" in row
 
 
 def test_a_denied_external_secret_and_a_missing_variable_are_told_together() -> None:
