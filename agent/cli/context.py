@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 
+from agent.cli.stops import Stops
 from agent.cli.terminal import Surroundings
 from agent.errors import AgentError, BugError, Interrupted
 from agent.host.clock import Clock, Deadline, SystemClock
@@ -42,7 +41,7 @@ def conclude(
 
     With `signals` Auto Scaling and CloudFormation are told as well, where somebody asked for it.
     """
-    stops = _Signals()
+    stops = Stops()
     clock, redactor, paths = SystemClock(), Redactor(), Paths.below(arguments.root)
     children = SystemCommands(Roster(paths.children))
     host = Host(
@@ -158,40 +157,3 @@ def _what_changed(run: Run) -> str:
     if "undo" in steps or done("apply") or steps.keys() & {"files", "containers", "traces"}:
         return "the host was changed"
     return ", ".join(filter(None, ["nothing was changed", hooks]))
-
-
-class _Signals:
-    """The first SIGINT, SIGTERM or SIGHUP raises `Interrupted` in the main thread; later ones do nothing.
-
-    They do nothing up to the end of the process: a run that is ending must clean up what it made, and once the verdict
-    has been told the exit code must be the verdict's.
-    """
-
-    WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self._ignored = False
-
-    def watch(self) -> None:
-        """From here on `Interrupted` may be raised: to be called right before who catches it."""
-        if threading.current_thread() is threading.main_thread():
-            for number in self.WANTED:
-                # What `nohup` and a shell's `&` have ignored stays ignored.
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, self._stop)
-
-    def hold(self) -> None:
-        """No signal cuts the run short any more. By a handler: children would inherit it that one is ignored."""
-        self._ignored = True
-
-    def ignore(self) -> None:
-        """No signal does anything any more. Not by a handler: those are gone before the interpreter is."""
-        self._ignored = True
-        if threading.current_thread() is threading.main_thread():
-            for number in self.WANTED:
-                signal.signal(number, signal.SIG_IGN)
-
-    def _stop(self, number: int, _: object) -> None:
-        if not self._ignored:
-            self._ignored = True
-            raise Interrupted(signal.Signals(number))

@@ -12,6 +12,7 @@ import datetime as dt
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -139,7 +140,10 @@ class Host:
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError, LabError):  # it was faster
             running.signal(number)
-        return running.wait(120), running.stderr()
+        try:
+            return running.wait(120), running.stderr()
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"not over 120 s after {number.name}, which came after {seconds} s:\n{running.stderr()}")
 
     def seconds(self) -> float:
         """How long a whole deploy takes here and now."""

@@ -15,13 +15,13 @@ AGENT = """
     import os, signal, sys
     for name in sys.argv[1].split():
         signal.signal(signal.Signals[name], signal.SIG_IGN)
-    from agent.cli.context import _Signals
+    from agent.cli.stops import Stops
     from agent.errors import Interrupted
     from agent.host.clock import Deadline, SystemClock
     from agent.host.command import Command, SystemCommands
     from agent.secret import Secret
 
-    signals, commands = _Signals(), SystemCommands()
+    signals, commands = Stops(), SystemCommands()
     signals.watch()
 
     def ignored():
@@ -59,6 +59,53 @@ NOHUP = """
         except Interrupted as stopped:
             print(stopped.signal.name)
 """
+DURING_AN_IMPORT = """
+        import pathlib, tempfile, threading, time
+        folder = tempfile.mkdtemp()
+        for name, text in (
+            ("signalled", "import os, signal; os.kill(os.getpid(), signal.SIGTERM); import another; whole = True"),
+            ("another", "import time; time.sleep(0.05)"),
+            ("later", ""),
+        ):
+            pathlib.Path(folder, name + ".py").write_text(text)
+        sys.path.insert(0, folder)
+        try:
+            import signalled
+            time.sleep(20)
+        except Interrupted as stopped:
+            print(stopped.signal.name, sys.modules["signalled"].whole)
+        thread = threading.Thread(target=lambda: __import__("later"), daemon=True)
+        thread.start()
+        thread.join(20)
+        print("later" in sys.modules)
+"""
+IN_A_DESTRUCTOR = """
+        import time
+        class Ends:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            Ends()
+            time.sleep(20)
+            print("went on")
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+"""
+TAKING_A_LOCK = """
+        import functools, threading, time, types
+        lock = types.SimpleNamespace(
+            acquire=lambda: True,
+            release=lambda: None,
+            __enter__=functools.partial(os.kill, os.getpid(), signal.SIGTERM),
+            __exit__=lambda *_: print("given back"),
+        )
+        try:
+            with threading.Condition(lock):
+                print("taken")
+                time.sleep(20)
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+"""
 ENDLESS = """
         command = Command(argv=("sh", "-c", "echo $$ >&2; sleep 60; sleep 60"), env={"PATH": Secret("/usr/bin:/bin")})
         try:
@@ -84,6 +131,18 @@ def test_what_is_started_while_no_signal_counts_can_be_ended_as_ever() -> None:
 
 def test_what_nohup_ignores_stays_ignored_and_the_others_end_the_run() -> None:
     assert agent(NOHUP, "SIGHUP") == ["went on", "SIGTERM"]
+
+
+def test_an_import_comes_to_its_end_before_the_run_is_stopped_and_leaves_no_lock_taken() -> None:
+    assert agent(DURING_AN_IMPORT) == ["SIGTERM True", "True"]
+
+
+def test_a_signal_that_came_into_a_destructor_is_not_lost() -> None:
+    assert agent(IN_A_DESTRUCTOR) == ["SIGTERM"]
+
+
+def test_a_lock_that_was_just_taken_is_given_back() -> None:
+    assert agent(TAKING_A_LOCK) == ["taken", "given back", "SIGTERM"]
 
 
 def test_a_child_that_inherits_ignored_signals_is_ended_all_the_same() -> None:

@@ -1,0 +1,102 @@
+"""Signals that end a run: the first one raises `Interrupted` in the main thread, where that does no harm.
+
+An exception can come between any two steps of Python's own code. Within the import of a module it leaves the global
+lock of imports taken, and the next thread that imports waits for ever; in a callback or a destructor it is lost.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from agent.errors import Interrupted
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+# What is interrupted there goes on for so long before it is looked at again.
+_AGAIN_SECONDS = 0.002
+# Of the module `threading`, where a thread may wait long: these clean up after themselves. Its other functions and all
+# of `contextlib` take or give back a lock or a block's end for somebody, who would never know.
+_WAITING = frozenset({"wait", "join", "_wait_for_tstate_lock"})
+_IMPORTS = "<frozen importlib."
+
+
+class Stops:
+    """The first SIGINT, SIGTERM or SIGHUP raises `Interrupted` in the main thread; later ones do nothing.
+
+    They do nothing up to the end of the process: a run that is ending must clean up what it made, and once the verdict
+    has been told the exit code must be the verdict's.
+    """
+
+    WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._ignored = False
+        self._wanted: int | None = None
+        """The signal that came, once one has."""
+        self._unraisable: Callable[[UnraisableHookArgs], object] | None = None
+
+    def watch(self) -> None:
+        """From here on `Interrupted` may be raised: to be called right before who catches it."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGALRM, self._again)
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._lost
+            for number in self.WANTED:
+                # What `nohup` and a shell's `&` have ignored stays ignored.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self._stop)
+
+    def hold(self) -> None:
+        """No signal cuts the run short any more. By a handler: children would inherit it that one is ignored."""
+        self._ignored = True
+
+    def ignore(self) -> None:
+        """No signal does anything any more. Not by a handler: those are gone before the interpreter is."""
+        self._ignored = True
+        if threading.current_thread() is threading.main_thread():
+            for number in self.WANTED:
+                signal.signal(number, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if self._unraisable is not None:
+                sys.unraisablehook, self._unraisable = self._unraisable, None
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._ignored:
+            return
+        self._wanted = self._wanted or number
+        if _is_delicate(frame):
+            # By a timer of the kernel's: a thread, or a lock, might be just what is being made.
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+            return
+        self._ignored = True
+        raise Interrupted(signal.Signals(self._wanted))
+
+    def _again(self, _: int, frame: FrameType | None) -> None:
+        if self._wanted is not None:
+            self._stop(self._wanted, frame)
+
+    def _lost(self, what: UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, Interrupted):
+            self._ignored = False
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        elif self._unraisable is not None:
+            self._unraisable(what)
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether what was interrupted has to come to its end before anything is raised."""
+    if frame is None:
+        return False
+    module = frame.f_globals.get("__name__")
+    if module == "contextlib" or (module == "threading" and frame.f_code.co_name not in _WAITING):
+        return True
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORTS):
+            return True
+        frame = frame.f_back
+    return False
