@@ -240,6 +240,11 @@ class Interrupted(BaseException):
         return 128 + self.signal
 
 
+def counted(faults: Sequence[object]) -> str:
+    """The cause of an error whose `details` are these faults (at least one)."""
+    return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+
+
 def combine(errors: Sequence[AgentError]) -> AgentError:
     """One error to raise for all of `errors` (at least one)."""
     return errors[0] if len(errors) == 1 else SeveralErrors(errors)

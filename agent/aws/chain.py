@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.aws import failures, key_id
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.credentials import Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.errors import AgentError, AwsError, BootstrapError
 from agent.host.proxy import Proxies
 from agent.secret import Secret

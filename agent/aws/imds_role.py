@@ -9,8 +9,8 @@ import datetime as dt
 import re
 from typing import Any
 
+from agent.aws.credentials import Keys
 from agent.aws.imds import Imds
-from agent.aws.session import Keys
 from agent.errors import ImdsError
 from agent.host import json_input, retry
 from agent.host.clock import Deadline

@@ -1,36 +1,28 @@
-"""The one session of a run with the SDK: its credentials, retries, timeouts, proxy and trust, and what its calls cost.
+"""The one session of a run with AWS: a client for each service, with the run's retries, timeouts, proxy and trust.
 
-It is that of botocore, boto3's core: what boto3 puts around it (transfers, resources) nothing here uses, and loading it
-takes 20 ms and 3 MiB of every run. Retries are made by botocore when `retrying` says so, and by nobody else. Every HTTP
-request is counted for the step that makes it.
+Retries are made by botocore when `retrying` says so, and by nobody else. Every HTTP request is counted for the step
+that makes it.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from agent.aws import endpoints, held_credentials
 from agent.aws.attempts import Attempts
+from agent.aws.credentials import Credentials
 from agent.aws.retrying import Retrying
+from agent.aws.sdk import Sdk
 from agent.aws.trust import Authorities, authorities
-from agent.dataclass import dataclass
-from agent.errors import BootstrapError
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
-from agent.secret import Secret
 
 if TYPE_CHECKING:
     import ssl
 
     from botocore.config import Config
-    from botocore.session import Session
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ecr import ECRClient
@@ -47,32 +39,6 @@ READ_SECONDS = 20
 HASTY_SECONDS = 1.2
 # That are kept: for the most downloads at once (`agent.steps.crew`), and the calls beside them.
 CONNECTIONS = 40
-
-# Keys that were just renewed are not renewed for the next thread too.
-_RENEWED_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Keys:
-    """One set of credentials; `expires` (ISO 8601) when they are temporary."""
-
-    access_key_id: Secret
-    secret_access_key: Secret
-    session_token: Secret | None = None
-    expires: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
-    """Where the keys come from; `fetch` is called for the first and again before they expire.
-
-    `fetch` raises only `AgentError`: in the middle of a run it is called from within a call of the SDK. `account` is
-    the account that they belong to, where their source says it.
-    """
-
-    source: str
-    fetch: Callable[[], Keys] = field(repr=False)
-    account: str | None = None
 
 
 class AwsSession:
@@ -101,16 +67,14 @@ class AwsSession:
         self.place = place
         """Where an instance that boots stands in its fleet, None for all others."""
         self._retrying = Retrying(deadline, place=place, hasty=hasty, chance=chance)
-        self._renewing, self._renewed = threading.Lock(), -math.inf
         self._hasty = hasty
         self.moved: dict[str, str] = {}
         """The buckets that were found in another region than the session's, with that region."""
         self._region = region
-        self._credentials = credentials
+        self._sdk = Sdk(credentials, variables)
         self._proxies = proxies
         self._variables = variables
         self._clients: dict[tuple[str, str], object] = {}
-        self._session: Session | None = None
         self._connections: Connections | None = None
         self._direct: DirectReads | None = None
         self._lock = threading.Lock()
@@ -127,8 +91,7 @@ class AwsSession:
                 from agent.aws.direct import DirectReads  # noqa: PLC0415 - HTTP code that a run without a bundle does not use
                 from agent.aws.sigv4 import HeldKeys  # noqa: PLC0415 - signing code that a run without a bundle does not use
 
-                held: Any = self._boto().get_credentials()
-                keys = HeldKeys(held)
+                keys = HeldKeys(self._sdk.held())
                 self._direct = DirectReads(
                     self.trust, keys.of, self._proxies, connecting=CONNECT_SECONDS, waiting=READ_SECONDS
                 )
@@ -194,65 +157,13 @@ class AwsSession:
             use_fips_endpoint=self._flag("AWS_USE_FIPS_ENDPOINT"),
             use_dualstack_endpoint=self._flag("AWS_USE_DUALSTACK_ENDPOINT"),
         )
-        client = self._create(service, config if more is None else config.merge(cast("Config", more)))
+        client = self._sdk.client(service, config if more is None else config.merge(cast("Config", more)))
         if self._connections is None:
             path = authorities(self._variables)
             self._connections = Connections(Authorities(path) if path else None, self._proxies, config)
         self._connections.serve(client)
-        Attempts(region, self._retrying, self._renew, self.moved).watch(client)
+        Attempts(region, self._retrying, self._sdk.renew, self.moved).watch(client)
         return cast("object", client)
-
-    def _create(self, service: str, config: Config) -> Any:  # noqa: ANN401 - as botocore has it
-        from botocore.exceptions import BotoCoreError
-
-        session: Any = self._boto()
-        address = endpoints.variable_of(service, self._variables)
-        try:
-            return session.create_client(
-                service,
-                config=config,
-                verify=authorities(self._variables),
-                endpoint_url=self._variables[address] if address else None,
-            )
-        except (BotoCoreError, ValueError) as error:
-            # Nothing was sent yet: whatever it is, it is a setting. botocore's texts hold the value.
-            known = [fault for fault in endpoints.faults(self._variables) if fault.partition(" ")[0] == address]
-            raise BootstrapError(
-                f"preparing to ask the service {service}",
-                known[0] if known else type(error).__name__,
-                "correct AWS_REGION, the regions in ARNs, and AWS_ENDPOINT_URL* in the bootstrap file, or what the"
-                " agent's own environment has of them",
-            ) from error
 
     def _flag(self, name: str) -> bool | None:
         return True if self._variables.get(name, "").lower() == "true" else None
-
-    def _renew(self) -> bool:
-        """Have the next request signed with new keys, where keys can be had again; AWS said that these expired."""
-        import botocore.credentials
-
-        held: Any = self._boto().get_credentials()
-        if not isinstance(held, botocore.credentials.RefreshableCredentials):
-            return False
-        with self._renewing:
-            if time.monotonic() - self._renewed > _RENEWED_SECONDS:
-                self._renewed = time.monotonic()
-                held._expiry_time = dt.datetime.now(dt.UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - botocore has no public way to say that its keys are no longer good
-        return True
-
-    def _boto(self) -> Session:
-        if self._session is None:
-            import botocore.configprovider
-            import botocore.session
-
-            core: Any = botocore.session.Session()
-            # The agent's own environment is an operator's shell: a profile in it must not change what the host is. Nor
-            # must the operator's files, where even `[default]` counts, and a line that is none would end every run.
-            nothing: Any = botocore.configprovider.ConstantProvider(None)
-            for name in ("profile", "config_file", "credentials_file"):
-                core.get_component("config_store").set_config_provider(name, nothing)
-            # As the AWS CLI does it: reading times took four fifths of reading a listing, and nobody asks for one.
-            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-            core._credentials = held_credentials.held(self._credentials)  # noqa: SLF001 - there is no setter for refreshable credentials
-            self._session = core
-        return self._session

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from agent.aws import ecr
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.credentials import Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.doctor.facts import Facts
 from agent.doctor.line import Line, fail, ok, warn
 from agent.errors import AwsError, DeadlineExceeded

@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from agent.dataclass import dataclass
-from agent.errors import BootstrapError
+from agent.errors import BootstrapError, counted
 from agent.host import proxy
 from agent.secret import Secret
 from agent.shell import file as shell_file
@@ -156,7 +156,7 @@ def understand(data: bytes, mode: int, path: Path, display: str) -> Bootstrap:
     if faults:
         raise BootstrapError(
             f"reading the bootstrap file {display}",
-            "1 fault" if len(faults) == 1 else f"{len(faults)} faults",
+            counted(faults),
             "correct these lines in the file, and in the cloud-init template that writes it",
             details=faults,
         )

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from agent.aws import chain, imds_facts, imds_machine, imds_role
+from agent.aws.credentials import Credentials, Keys
 from agent.aws.imds import Imds
 from agent.aws.imds_machine import Machine, first_line
-from agent.aws.session import Credentials, Keys
 from agent.dataclass import dataclass
 from agent.errors import AgentError, BootstrapError
 from agent.host.clock import Deadline

@@ -19,7 +19,7 @@ from typing import Any
 from agent.aws import imds_facts
 from agent.aws.imds import Imds
 from agent.dataclass import dataclass
-from agent.errors import BootstrapError
+from agent.errors import BootstrapError, counted
 from agent.host import json_input
 from agent.host.clock import Deadline
 from agent.shell import file as shell_file
@@ -120,7 +120,7 @@ def _unusable(source: str, faults: object) -> BootstrapError:
     details = list(faults) if isinstance(faults, list | tuple) else []
     return BootstrapError(
         f"making the bootstrap file from {source}",
-        "1 fault" if len(details) == 1 else f"{len(details)} faults",
+        counted(details),
         "correct the instance's user data or tags, or write the file by hand, then run it again",
         details=details,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent.errors import BootstrapError
+from agent.errors import BootstrapError, counted
 from agent.steps.bootstrap import Bootstrap
 from agent.steps.bootstrap_shape import REGION
 from agent.variables.manifest import Manifest
@@ -39,7 +39,7 @@ def check(manifest: Manifest, bootstrap: Bootstrap) -> None:
     if faults:
         raise BootstrapError(
             f"looking for the secrets whose ARNs {bootstrap.path} holds",
-            "1 fault" if len(faults) == 1 else f"{len(faults)} faults",
+            counted(faults),
             "correct these values in the file, and in the cloud-init template that writes it",
             details=faults,
         )

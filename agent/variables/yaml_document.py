@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from agent.dataclass import dataclass
-from agent.errors import ManifestError
+from agent.errors import ManifestError, counted
 from agent.variables.yaml_bounds import OutOfBoundsError, bounded, problem
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Document:
         lines = self._lines(self.faults)
         raise ManifestError(
             f"reading the manifest {self.name}",
-            "1 fault" if len(lines) == 1 else f"{len(lines)} faults",
+            counted(lines),
             "correct these lines where the bundle is made (`delphi-agent check` finds them there), and upload it again",
             details=lines,
         )

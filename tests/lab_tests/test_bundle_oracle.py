@@ -42,7 +42,8 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from agent.aws.s3 import ConfigBucket
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.credentials import Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.host.clock import Deadline, SystemClock
 from agent.host.paths import Paths
 from agent.host.proxy import Proxies

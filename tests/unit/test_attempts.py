@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError, ProxyConnectionError
 
+from agent.aws.credentials import Credentials, Keys
 from agent.aws.parameters import Parameters
 from agent.aws.retrying import ATTEMPTS, HASTY_ATTEMPTS
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.host.clock import Deadline, SystemClock
 from agent.host.proxy import Proxies
 from agent.report.record import Recorder

@@ -15,9 +15,10 @@ import pytest
 from urllib3.exceptions import SSLError
 
 from agent.aws import ecr, trust
+from agent.aws.credentials import Credentials, Keys
 from agent.aws.ecr import region_of
 from agent.aws.s3 import BODY_ATTEMPTS, BundleMoved, ConfigBucket, RemoteObject
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError, BundleError
 from agent.host.proxy import Proxies
 from agent.report.record import Costs, Recorder
@@ -432,7 +433,8 @@ def test_the_proxy_of_the_bootstrap_file_is_used_with_its_rules_and_none_of_the_
 HOLDS = """
 import sys
 from agent.aws.s3 import ConfigBucket
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.credentials import Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.aws import chain
-from agent.aws.session import AwsSession, Credentials
+from agent.aws.credentials import Credentials
+from agent.aws.session import AwsSession
 from agent.errors import AccessDenied, AgentError, AwsError, BootstrapError
 from agent.host.paths import Paths
 from agent.host.proxy import Proxies

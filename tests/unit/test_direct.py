@@ -23,9 +23,10 @@ from botocore.credentials import Credentials as Held
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.aws.credentials import Credentials, Keys
 from agent.aws.direct import DirectReads
 from agent.aws.s3 import BundleMoved, ConfigBucket, RemoteObject
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.aws.sigv4 import SigningKeys, quoted, signed
 from agent.errors import BundleError
 from agent.host.proxy import Proxies

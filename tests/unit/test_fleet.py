@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from agent.aws.credentials import Credentials, Keys
 from agent.aws.parameters import Parameters
 from agent.aws.secrets import Secrets
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.host.clock import Deadline
 from agent.host.proxy import Proxies
 from agent.secret import Secret

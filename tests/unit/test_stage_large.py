@@ -23,7 +23,8 @@ CHILD = """
     import json, re, sys, time
     from pathlib import Path
     from agent.aws.s3 import ConfigBucket
-    from agent.aws.session import AwsSession, Credentials, Keys
+    from agent.aws.credentials import Credentials, Keys
+    from agent.aws.session import AwsSession
     from agent.host.clock import Deadline, SystemClock
     from agent.host.paths import Paths
     from agent.host.proxy import Proxies
