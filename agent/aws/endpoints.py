@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 
@@ -20,10 +21,9 @@ _RULE = "must be an address such as http://localhost:4566, with http:// or https
 
 # No host that botocore refuses: it has no `_` in one, and no label longer than 63.
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_URL = re.compile(
-    rf"https?://([^/?#@\s]*@)?({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Za-z:.%_~-]+\])(:(?P<port>[0-9]{{0,5}}))?([/?#]\S*)?",
-    re.IGNORECASE,
-)
+_HOST = rf"(?P<host>{_LABEL}(\.{_LABEL})*\.?|\[(?P<ip>[0-9A-Za-z:.]+)(%[0-9A-Za-z._~-]+)?\])"
+_URL = re.compile(rf"https?://([^/?#@\s]*@)?{_HOST}(:(?P<port>[0-9]{{0,5}}))?([/?#]\S*)?", re.IGNORECASE)
+_LONGEST_HOST = 255
 _MOST_PORT = 65535
 
 
@@ -42,4 +42,10 @@ def faults(variables: Mapping[str, str]) -> Iterator[str]:
 
 def _can_be_asked(url: str) -> bool:
     match = _URL.fullmatch(url)
-    return match is not None and int(match["port"] or 0) <= _MOST_PORT
+    if match is None or int(match["port"] or 0) > _MOST_PORT or len(match["host"]) > _LONGEST_HOST:
+        return False
+    try:
+        ipaddress.IPv6Address(match["ip"] or "::")
+    except ValueError:
+        return False
+    return True

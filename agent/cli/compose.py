@@ -15,8 +15,7 @@ from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
 from agent.compose_file import project_file
 from agent.errors import UnresolvedError, combine
-from agent.host import files
-from agent.host.command import SystemCommands
+from agent.host import attached, files
 from agent.host.side_by_side import within
 from agent.inquiry import Inquiry
 from agent.report.record import Ending
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
             opened = _open(made, asked, kept, private, pulls=bool(_PULLING.intersection(words)))
             own = {name: Secret(surroundings.environ[name]) for name in _FROM_TERMINAL if name in surroundings.environ}
             command = replace(opened, env={**own, **opened.env}).command(*words)
-            code = SystemCommands().attach(command)
+            code = attached.run(command)
         finally:
             files.erase_folder(private)
         return Ending(outcome="done", exit_code=code, text="")

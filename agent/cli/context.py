@@ -74,9 +74,8 @@ def conclude(
     )
     # Libraries warn about themselves on standard error: between JSON lines, or on a drawn terminal, that breaks both.
     logging.captureWarnings(capture=True)
-    stops.watch()
     try:
-        ending = _verdict(run, work)
+        ending = _verdict(run, work, stops)
     finally:
         # From here on the end may not be cut short: a token would stay, or the status would say "running".
         stops.ignore()
@@ -106,9 +105,14 @@ def _level(arguments: argparse.Namespace) -> str:
     return level or ("info" if arguments.command in _TELLING else "warning")
 
 
-def _verdict(run: Run, work: Callable[[Run], Ending]) -> Ending:
+def _verdict(run: Run, work: Callable[[Run], Ending], stops: Stops) -> Ending:
     try:
-        return work(run)
+        stops.watch()
+        try:
+            return work(run)
+        finally:
+            # What became of it is told whole.
+            stops.hold()
     except AgentError as error:
         parts = tuple(error.parts())
         return Ending(outcome="failed", exit_code=error.exit_status, text=_what_changed(run), errors=parts)

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -47,6 +48,9 @@ def _become(words: list[str], environ: Mapping[str, str]) -> NoReturn:
 
     Raises `OSError` when it cannot be run.
     """
+    # A signal that `Stops` has put off would come to the command, as the alarm that ends it.
+    while signal.getitimer(signal.ITIMER_REAL)[0]:
+        time.sleep(0.001)
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
     try:
         os.execvpe(words[0], words, environ)  # noqa: S606 - that is the command's purpose

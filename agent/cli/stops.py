@@ -23,7 +23,12 @@ _AGAIN_SECONDS = 0.002
 # Of the module `threading`, where a thread may wait long: these clean up after themselves. Its other functions and all
 # of `contextlib` take or give back a lock or a block's end for somebody, who would never know.
 _WAITING = frozenset({"wait", "join", "_wait_for_tstate_lock"})
+_LOCKING = frozenset({"contextlib", "logging"})
 _IMPORTS = "<frozen importlib."
+# What closes a file or a connection hears of no exception, and the interpreter drops it; so in a destructor.
+_DEAF = frozenset({"__del__", "close", "closed"})
+# A child that has been started must be known to who started it; a step that has ended must be told as that.
+_WHOLE = frozenset({("subprocess", "__init__"), ("agent.report.record", "_end")})
 
 
 class Stops:
@@ -45,6 +50,8 @@ class Stops:
         """From here on `Interrupted` may be raised: to be called right before who catches it."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, self._again)
+            # Whoever started the agent may have had it blocked.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
             self._unraisable, sys.unraisablehook = sys.unraisablehook, self._lost
             for number in self.WANTED:
                 # What `nohup` and a shell's `&` have ignored stays ignored.
@@ -93,10 +100,21 @@ def _is_delicate(frame: FrameType | None) -> bool:
     if frame is None:
         return False
     module = frame.f_globals.get("__name__")
-    if module == "contextlib" or (module == "threading" and frame.f_code.co_name not in _WAITING):
+    if module in _LOCKING or (module == "threading" and _takes_a_lock(frame)):
         return True
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_IMPORTS):
+        code = frame.f_code
+        # A signal beside another one finds this module at work.
+        if code.co_filename.startswith(_IMPORTS) or code.co_name in _DEAF or frame.f_globals is globals():
+            return True
+        if (frame.f_globals.get("__name__"), code.co_name) in _WHOLE:
             return True
         frame = frame.f_back
     return False
+
+
+def _takes_a_lock(frame: FrameType) -> bool:
+    if frame.f_code.co_name not in _WAITING:
+        return True
+    # `Condition.wait` has a moment in which it has given the lock back and does not know it yet.
+    return "waiter" in frame.f_locals and "saved_state" not in frame.f_locals

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.dataclass import dataclass
-from agent.errors import HostError, Interrupted
+from agent.errors import HostError
 from agent.host.child import Child, Listener
 from agent.host.clock import Deadline
 from agent.host.guardian import Guardian
 from agent.host.leftovers import Roster
-from agent.host.side_by_side import within
+from agent.host.side_by_side import GRACE_SECONDS, within
 from agent.secret import Secret
 
 
@@ -76,6 +75,15 @@ class Commands(Protocol):
         """
 
 
+class _Start:
+    """A child that one thread starts for another, which may have been called away by then."""
+
+    def __init__(self) -> None:
+        self.child: Child | None = None
+        self.is_over = threading.Event()
+        self.is_unwanted = False
+
+
 class SystemCommands:
     """Runs children for real, each in a session of its own.
 
@@ -100,17 +108,17 @@ class SystemCommands:
     ) -> Finished:
         """Run to the end; `DeadlineExceeded` when it had to be ended; `HostError` when it cannot be started."""
         deadline.check(f"running `{command}`")
-        # In a thread: a signal raises in the main one, and must not come between a child's start and its registration.
-        child = within(deadline, f"starting `{command}`", lambda: self._start(command))
         # What talks is there: from then on the roster vouches for the plugin too, not only for its parent.
-        listener = Listener(on_line, self._write, watch)
+        start, listener = _Start(), Listener(on_line, self._write, watch)
         try:
+            # In a thread: a signal raises in the main one, and must not come between a child's start and its
+            # registration.
+            child = within(deadline, f"starting `{command}`", lambda: self._start(command, start))
             out, err = child.listen(listener, deadline)
         except TimeoutError:
             raise deadline.exceeded(f"running `{command}`", listener.last) from None
         finally:
-            self._end(child)
-            child.close()
+            self._finish(start)
         return Finished(command, child.status, out, err)
 
     def end_all(self) -> None:
@@ -122,26 +130,26 @@ class SystemCommands:
             self._end(child)
         self._guardian.close()
 
-    def attach(self, command: Command) -> int:
-        """Run a child on the agent's own streams until it ends; returns its exit code, 128 + n when signal n ended it.
+    def _start(self, command: Command, start: _Start) -> Child:
+        try:
+            child = self._register(command, start)
+        finally:
+            start.is_over.set()
+        if start.is_unwanted:
+            self._end(child)
+        return child
 
-        It is the operator's, in the agent's own process group, and lives on when the agent is killed, as it would have
-        done without the agent. A signal that ends the agent is passed on, and the child's answer to it is waited for.
-        SIGINT is not: a terminal has sent it to both already.
-        """
-        child = _open(command, attached=True)
-        while True:
-            try:
-                status = child.wait()
-            except Interrupted as interrupted:
-                if interrupted.signal != signal.SIGINT:
-                    child.send_signal(interrupted.signal)
-            else:
-                return status if status >= 0 else 128 - status
+    def _finish(self, start: _Start) -> None:
+        """End the child, also one that is just being started: what comes next must not find it at work."""
+        start.is_unwanted = True
+        start.is_over.wait(GRACE_SECONDS)
+        if start.child is not None:
+            self._end(start.child)
+            start.child.close()
 
-    def _start(self, command: Command) -> Child:
+    def _register(self, command: Command, start: _Start) -> Child:
         with self._lock:
-            if self._over:
+            if self._over or start.is_unwanted:
                 raise HostError(f"starting `{command}`", "the run is over", "run it again")
             try:
                 self._guardian.start()
@@ -151,7 +159,7 @@ class SystemCommands:
                     error.strerror or str(error),
                     "see what takes all processes or memory (`ps aux`), then run it again",
                 ) from error
-            child = Child(_open(command), str(command))
+            start.child = child = Child(open_process(command), str(command))
             self._alive[child.session.leader] = child
             self._tell()
             return child
@@ -176,7 +184,8 @@ class SystemCommands:
                 self._roster.write([child.session for child in self._alive.values()])
 
 
-def _open(command: Command, *, attached: bool = False) -> subprocess.Popen[bytes]:
+def open_process(command: Command, *, attached: bool = False) -> subprocess.Popen[bytes]:
+    """The child, just started; `attached` to the agent's own streams and process group. `HostError` when it cannot."""
     own = None if attached else subprocess.PIPE
     env = {name: value.reveal() for name, value in command.env.items()}
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from agent.steps import (
     archive,
     bundle,
     live,
-    project,
     stage,
     state,
 )
@@ -234,13 +232,10 @@ def _edited(live: Path, kept: Path) -> str:
 
 def _read_by_compose(staged: Staged, role: str) -> list[str]:
     """Of the files that the new bundle lacks, those that Compose would still read; no container runs on them."""
-    from agent.compose_file import project_file  # noqa: PLC0415 - a dozen modules that few runs need
+    from agent.stages.compose_reads import read_by_compose  # noqa: PLC0415 - a dozen modules that few runs need
 
-    names = {f"{role}/{name}" for name in (*project.FILE_NAMES, *project.OVERRIDE_NAMES)}
-    read = project_file.read(project.find(staged.folder / role, role))
-    used = [item.path for service in read.services for item in service.env_file if item.path is not None]
-    names |= {os.path.relpath(path, staged.folder) for path in used}
-    return [path for path in staged.removed if path in names]
+    read = read_by_compose(staged.folder, role)
+    return [path for path in staged.removed if path in read]
 
 
 def erase_left_over(run: Run, loaded: Bootstrap) -> None:

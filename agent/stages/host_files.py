@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from agent.errors import ManifestError
@@ -16,6 +17,7 @@ from agent.secret import Secret
 from agent.stages.fetching import Fetched
 from agent.steps import file_digests, fingerprints, host_files, mounts, state
 from agent.steps import journal as journals
+from agent.steps.compose import Model
 from agent.steps.host_files import HostFile, Ready
 from agent.steps.state import State
 from agent.variables.manifest import Manifest
@@ -102,13 +104,14 @@ def write_files(run: Run, role: str, parsed: Manifest, ready: Sequence[Ready], k
     changing = host_files.differing(ready, paths.services)
     own = declared_paths(role, parsed.files)
     applied = {path: file for path, file in kept.applied.items() if path not in own}
-    kept = replace(kept, applied=applied, made=kept.made.union(item.path for item in ready))
+    before, kept = kept.made, replace(kept, applied=applied, made=_now_made(run, ready, changing, kept.made))
     if not changing:
         return kept
     with run.step("files", "writing the manifest's files") as step:
         journal, _ = journals.begin(kept, [item.path for item in changing], paths.services, paths.state, made=True)
         folders = host_files.missing_folders(changing, paths.services)
-        journal = replace(journal, folders=(*journal.folders, *folders))
+        made = before if journal.made is None else journal.made
+        journal = replace(journal, folders=(*journal.folders, *folders), made=made)
         kept = replace(kept, journal=journal, folders=kept.folders.union(folders))
         state.save(paths.state, kept)
         for item in changing:
@@ -119,20 +122,51 @@ def write_files(run: Run, role: str, parsed: Manifest, ready: Sequence[Ready], k
     return kept
 
 
+def _now_made(
+    run: Run, ready: Sequence[Ready], changing: Sequence[Ready], before: Mapping[str, str]
+) -> Mapping[str, str]:
+    """What is made from variables once `changing` are written; what somebody else has made just so stays theirs."""
+    if not ready:
+        return before
+    key = fingerprints.make_key(run.host.paths.state)
+    written = {item.path for item in changing} | {path for path, digest in before.items() if digest}
+    now = {
+        item.path: file_digests.of_content(item.path, item.content, key) if item.path in written else ""
+        for item in ready
+    }
+    return {**before, **now}
+
+
 def remove_undeclared(
-    run: Run, role: str, parsed: Manifest, kept: State, mounted: Collection[str]
+    run: Run, role: str, parsed: Manifest, kept: State, model: Model
 ) -> tuple[State, tuple[str, ...]]:
     """Remove what an earlier manifest of this role had made from variables and this one does not name, once verified.
 
-    A file that a service mounts by its own name stays: without it the engine would make a folder in its place. Returns
-    the paths of what was removed, too.
+    A file stays that a service mounts by its own name (without it the engine would make a folder in its place), and
+    one that Compose reads. So does one that holds something else by now: it is its writer's. Returns the paths of what
+    was removed, too.
     """
-    declared = declared_paths(role, parsed.files)
+    declared, services = declared_paths(role, parsed.files), run.host.paths.services
     # What a bundle brings by now is its own.
-    former = {path for path in kept.made if path.startswith(f"{role}/") and path not in declared}
-    gone = tuple(sorted(former.difference(kept.applied, mounted)))
-    files.remove_below(run.host.paths.services, gone, kept.folders.difference(mounted))
-    return replace(kept, made=kept.made.difference(gone, kept.applied)), gone
+    former = {path for path in kept.made if path.startswith(f"{role}/") and path not in declared | kept.applied.keys()}
+    if not former:
+        return replace(kept, made={path: made for path, made in kept.made.items() if path not in kept.applied}), ()
+    from agent.stages.compose_reads import read_by_compose  # noqa: PLC0415 - a dozen modules that few runs need
+
+    key = fingerprints.make_key(run.host.paths.state)
+    needed = mounted(model, services) | read_by_compose(services, role)
+    written = {path for path in former if file_digests.of_live_content(path, services, key) == kept.made[path]}
+    gone = tuple(sorted(written - needed))
+    files.remove_below(services, gone, kept.folders - needed)
+    over = {*gone, *(former - written), *kept.applied}
+    return replace(kept, made={path: made for path, made in kept.made.items() if path not in over}), gone
+
+
+def mounted(model: Model, services: Path) -> set[str]:
+    """Every path below /opt/services that a service mounts, and every folder that a mounted one lies in."""
+    mounts = [Path(mount) for service in model.services for mount in service.mounts]
+    below = [mount.relative_to(services) for mount in mounts if mount.is_relative_to(services)]
+    return {str(folder) for path in below for folder in (path, *path.parents)}
 
 
 def live_digests(run: Run, role: str, declared: Sequence[HostFile], env: Mapping[str, Secret]) -> dict[str, str]:

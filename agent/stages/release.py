@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from agent.errors import AgentError
@@ -16,7 +15,7 @@ from agent.report.words import amount
 from agent.run import Run
 from agent.stages.fetching import Fetched
 from agent.stages.health import Deployed
-from agent.stages.host_files import remove_undeclared
+from agent.stages.host_files import mounted, remove_undeclared
 from agent.stages.values import Values
 from agent.steps import (
     images,
@@ -80,16 +79,15 @@ def keep_release(
     """
     paths, journal, before = run.host.paths, kept.journal, kept.current
     with run.step("record", "recording the release") as step:
-        mounted = _mounted(model, paths)
         if staged is not None:
             removed = set(staged.removed)
-            files.remove_below(paths.services, staged.removed, kept.folders - mounted)
+            files.remove_below(paths.services, staged.removed, kept.folders - mounted(model, paths.services))
             kept = replace(
                 kept,
                 applied={path: file for path, file in kept.applied.items() if path not in removed},
                 folders=frozenset(path for path in kept.folders if (paths.services / path).is_dir()),
             )
-        kept, gone = remove_undeclared(run, attempt.role, manifest, kept, mounted)
+        kept, gone = remove_undeclared(run, attempt.role, manifest, kept, model)
         made = replace(
             attempt,
             images={item.service: item.container.image for item in deployed.health if item.container},
@@ -113,13 +111,6 @@ def keep_release(
 def _since(kept: State, name: str, pair: tuple[str, str]) -> tuple[str, str]:
     """Old and new value; what an earlier run could not write yet is still the old one in the file."""
     return (kept.bootstrap[name][0], pair[1]) if name in kept.bootstrap else pair
-
-
-def _mounted(model: Model, paths: Paths) -> set[str]:
-    """Every folder below /opt/services that a service mounts, or that a mounted one lies in."""
-    mounts = [Path(mount) for service in model.services for mount in service.mounts]
-    below = [mount.relative_to(paths.services) for mount in mounts if mount.is_relative_to(paths.services)]
-    return {str(folder) for path in below for folder in (path, *path.parents)}
 
 
 def _leave(run: Run, kept: State, before: Release) -> State:

@@ -32,6 +32,20 @@ def digests_of_live(paths: Iterable[str], services: Path, key: Secret) -> dict[s
     return made
 
 
+def of_content(path: str, content: bytes, key: Secret) -> str:
+    """A keyed digest of what a file holds, whatever its mode and owner are."""
+    return _digest(key, path, 0, (0, 0), content)
+
+
+def of_live_content(path: str, services: Path, key: Secret) -> str | None:
+    """The same of the file on the host; None where none is, or only behind a link."""
+    live = services / path
+    if any(place.is_symlink() for place in (live, *files.parents_below(services, path))) or not live.is_file():
+        return None
+    with files.naming(f"reading {live}"):
+        return of_content(path, live.read_bytes(), key)
+
+
 def _digest(key: Secret, path: str, mode: int, owner: tuple[int, int], content: bytes) -> str:
     head = f"file={path}={mode:o}={owner[0]}:{owner[1]}=".encode("utf-8", "surrogateescape")
     return hmac.digest(bytes.fromhex(key.reveal()), head + content, "sha256").hex()[:SHORT]

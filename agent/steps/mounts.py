@@ -18,7 +18,9 @@ MOUNTINFO = Path("/proc/1/mountinfo")
 FSTAB = "/etc/fstab"
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _MOUNTINFO_FIELDS = 10
-_FSTAB_FIELDS = 4
+# The options and what follows may be left out (fstab(5); getmntent(3) takes such a line).
+_FSTAB_FIELDS = 2
+_OPTIONS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,9 @@ def late(mounts: Sequence[Mount], at: Callable[[str], Path], mountinfo: Path = M
         return []
     entries = [line.split() for line in fstab.splitlines() if not line.lstrip().startswith("#")]
     wanted = {
-        str(Path(_plain(words[1]))) for words in entries if len(words) >= _FSTAB_FIELDS and not _by_hand(words[3])
+        str(Path(_plain(words[1])))
+        for words in entries
+        if len(words) >= _FSTAB_FIELDS and not _by_hand("".join(words[_OPTIONS : _OPTIONS + 1]))
     }
     mounted = _mount_points(mountinfo)
     paths = {item.path: str(at(item.path).resolve()) for item in mounts}

@@ -83,12 +83,14 @@ class Journal:
     """The way back to release `release` (0: to before the first one), open until another release is verified.
 
     While `applying` (or undoing), the live tree may be a mix of two bundles. `folders` were made on the way.
+    `made` is `State.made` as it was before the transaction changed it, None while it has not.
     """
 
     release: int
     applying: bool
     originals: Mapping[str, Original]
     folders: tuple[str, ...] = ()
+    made: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

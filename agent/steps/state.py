@@ -27,7 +27,8 @@ KEEP_RELEASES = 3
 class State:
     """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not.
 
-    `made` are the paths of files that it made from variables (`files:` of a manifest), which may hold secrets.
+    `made` are the paths of files that are made from variables (`files:` of a manifest), which may hold secrets, each
+    with a keyed digest of what was written there; empty for one that was there already, as it was wanted.
     `folders` are those that the agent made for them: no other folder is ever removed.
     `bootstrap` is what a verified release has still to write to the bootstrap file: name, old and new value.
     """
@@ -39,7 +40,7 @@ class State:
     failed: Failed | None = None
     started: Started | None = None
     folders: frozenset[str] = frozenset()
-    made: frozenset[str] = frozenset()
+    made: Mapping[str, str] = field(default_factory=dict)
     bootstrap: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -99,9 +100,14 @@ def _read(document: Mapping[str, Any]) -> State:
         failed=None if failed is None else _failed(failed),
         started=None if started is None else Started(**_known(Started, started)),
         folders=frozenset(document.get("folders") or ()),
-        made=frozenset(document.get("made") or ()),
+        made=_made(document.get("made") or {}),
         bootstrap={name: (old, new) for name, (old, new) in (document.get("bootstrap") or {}).items()},
     )
+
+
+def _made(item: Mapping[str, str] | list[str]) -> dict[str, str]:
+    """An earlier version of this schema has the paths alone."""
+    return dict.fromkeys(item, "") if isinstance(item, list) else {path: str(digest) for path, digest in item.items()}
 
 
 def _known(kind: type, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,8 +138,14 @@ def _journal(item: Mapping[str, Any]) -> Journal:
         path: Original(**{**_known(Original, entry), "was": BundleFile(**entry["was"]) if entry["was"] else None})
         for path, entry in item["originals"].items()
     }
-    folders = tuple(item.get("folders") or ())
-    return Journal(release=item["release"], applying=item["applying"], originals=originals, folders=folders)
+    folders, made = tuple(item.get("folders") or ()), item.get("made")
+    return Journal(
+        release=item["release"],
+        applying=item["applying"],
+        originals=originals,
+        folders=folders,
+        made=None if made is None else _made(made),
+    )
 
 
 def save(folder: Path, state: State) -> None:
@@ -149,7 +161,7 @@ def save(folder: Path, state: State) -> None:
         "failed": asdict(state.failed) if state.failed else None,
         "started": asdict(state.started) if state.started else None,
         "folders": sorted(state.folders),
-        "made": sorted(state.made),
+        "made": dict(sorted(state.made.items())),
         "bootstrap": dict(state.bootstrap),
     }
     files.write_json(folder / "state.json", document, 0o600)

@@ -131,11 +131,11 @@ def _handed_over(paths: Paths) -> Iterator[Removed]:
 
 def _brought(paths: Paths, kept: State) -> Iterator[Removed]:
     """What bundles brought, what was made from variables, and the tag; a file that the agent did not bring stays."""
-    present = [path for path in kept.applied if (paths.services / path).is_file()]
+    present = [path for path in kept.applied if _is_there(paths.services, path)]
     tags = sorted(paths.services.glob("*/.ecr-tag"))
     opened = kept.journal.originals if kept.journal else {}
-    made = sorted(path for path in kept.made.union(opened) if path not in kept.applied)
-    known = [path for path in made if (paths.services / path).is_file() and files.erase(paths.services / path)]
+    made = sorted(path for path in {*kept.made, *opened} if path not in kept.applied)
+    known = [path for path in made if _is_there(paths.services, path) and files.erase(paths.services / path)]
     for path in present:
         files.erase(paths.services / path)
     files.remove_below(paths.services, [*present, *made], kept.folders)
@@ -146,6 +146,12 @@ def _brought(paths: Paths, kept: State) -> Iterator[Removed]:
     for tag in tags:
         _remove(tag)
         yield Removed(paths.shown(tag), "the deployed tag")
+
+
+def _is_there(services: Path, path: str) -> bool:
+    """Whether the file is there, and not behind a folder that is a link: what is there is somebody else's."""
+    behind = any(folder.is_symlink() for folder in files.parents_below(services, path))
+    return not behind and (services / path).is_file()
 
 
 def _emptied(paths: Paths, folder: Path, but: Path | None) -> Iterator[Removed]:

@@ -53,7 +53,8 @@ def undo(state: State, services: Path, state_folder: Path) -> Undone:
             with files.naming(f"writing {parent}"):
                 files.sync_folder(parent)
     folders = state.folders - {path for path in journal.folders if not (services / path).is_dir()}
-    done = replace(state, applied=applied, journal=None, folders=folders)
+    made = state.made if journal.made is None else journal.made
+    done = replace(state, applied=applied, journal=None, folders=folders, made=made)
     return Undone(state=done, edits=tuple(edits), lost=tuple(lost))
 
 

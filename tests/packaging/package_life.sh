@@ -91,7 +91,8 @@ section clients
 import sys
 
 sys.path.insert(0, "/usr/lib/delphi-agent")
-from agent.aws.session import AwsSession, Credentials, Keys
+from agent.aws.credentials import Credentials, Keys
+from agent.aws.session import AwsSession
 from agent.host.proxy import Proxies
 from agent.secret import Secret
 

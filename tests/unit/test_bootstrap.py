@@ -145,6 +145,8 @@ def test_half_a_key_pair_is_a_fault_either_way(tmp_path: Path) -> None:
         ("AWS_ENDPOINT_URL_SSM", f"ftp://{CANARY}:4566"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://{CANARY}_x:4566"),
         ("AWS_ENDPOINT_URL_S3", f"http://{CANARY}:65536"),
+        ("AWS_ENDPOINT_URL_S3", f"http://[{CANARY}]"),
+        ("AWS_ENDPOINT_URL_S3", f"http://{CANARY}{'.abc' * 62}"),
         ("NAMESPACE", f"/{CANARY}"),
         ("NAMESPACE", f"{CANARY}/"),
     ],
@@ -195,6 +197,7 @@ def test_bad_addresses_bad_arns_and_bad_names_are_told_together_each_with_its_li
         ("AWS_ENDPOINT_URL", "HTTP://localhost:4566/"),
         ("AWS_ENDPOINT_URL_S3", "https://bucket.vpce-1a2b.s3.eu-central-1.vpce.amazonaws.com"),
         ("AWS_ENDPOINT_URL_SSM", "http://[fd00::1]:4566"),
+        ("AWS_ENDPOINT_URL_SSM", "http://[fe80::1%25eth0]"),
     ],
 )
 def test_a_value_that_may_be_right_passes(tmp_path: Path, name: str, value: str) -> None:

@@ -56,3 +56,22 @@ def test_a_command_that_cannot_be_run_leaves_the_agent_s_own_signals_as_they_wer
 
     assert done.out == "127 [True, True]\n"
     assert "no-such-command" in done.err
+
+
+# As a signal that came where the run may not be stopped, right before the command takes the process.
+PUT_OFF = """
+    import os, signal
+    from agent.cli import execute
+    from agent.cli.stops import Stops
+    from agent.errors import Interrupted
+
+    Stops().watch()
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+    execute._become(["sh", "-c", "sleep 0.1; echo it is whole"], dict(PATH=os.defpath))
+"""
+
+
+def test_an_alarm_of_the_agent_s_own_does_not_come_to_the_command() -> None:
+    ended = children.python(PUT_OFF)
+
+    assert (ended.status, ended.out) == (0, "it is whole\n")

@@ -71,7 +71,7 @@ def put(paths: Paths, name: str, text: str) -> None:
 def state_of(paths: Paths) -> State:
     path = "api/docker-compose.yaml"
     brought = BundleFile(path, "etag", 1, files.sha256(paths.services / path), 0o644)
-    made = frozenset({"api/tls/privkey.pem", "api/tls/gone.pem"})
+    made = {"api/tls/privkey.pem": "0a1b", "api/tls/gone.pem": ""}
     return State(instance_id="i-1", applied={path: brought}, folders=frozenset({"api/tls"}), made=made)
 
 
@@ -91,6 +91,18 @@ def test_nothing_of_the_host_is_left_and_nothing_else_is_taken(paths: Paths) -> 
     ]
     assert not (paths.services / "api/tls").exists()
     assert list(proof.findings(paths, {"the key": Secret(SECRET)})) == []
+
+
+def test_nothing_is_erased_through_a_folder_that_is_a_link(paths: Paths) -> None:
+    folder = paths.services / "api/tls"
+    put(paths, "/etc/ssl/private/privkey.pem", "a key of the host's own")
+    (folder / "privkey.pem").unlink()
+    folder.rmdir()
+    folder.symlink_to(paths.at("/etc/ssl/private"))
+
+    list(traces.remove(paths, state_of(paths), ssh_keys=True))
+
+    assert paths.at("/etc/ssl/private/privkey.pem").read_text() == "a key of the host's own"
 
 
 def test_there_is_nothing_to_remove_a_second_time(paths: Paths) -> None:

@@ -106,14 +106,18 @@ def test_a_mount_point_that_comes_later_is_one_that_fstab_has_and_mounts_by_itse
         tmp_path,
         "# UUID=0 /commented ext4 defaults 0 2\n"
         "UUID=1\t/mnt/data\text4\tdefaults,nofail 0 2\nUUID=2 /mnt/media\\040data/ xfs nofail\n"
-        "UUID=3 /by-hand ext4 noauto\nUUID=4 /there ext4 nofail 0 2\nUUID=5 none swap sw 0 0\nnonsense\n",
+        "UUID=3 /by-hand ext4 noauto\nUUID=4 /there ext4 nofail 0 2\nUUID=5 none swap sw 0 0\nnonsense\n"
+        "UUID=6 /short ext4\n",
     )
     (tmp_path / "there").mkdir()
-    wanted = [Mount(path=path) for path in ("/mnt/data", "/mnt/media data", "/by-hand", "/there", "/commented", "/no")]
+    wanted = [
+        Mount(path=path)
+        for path in ("/mnt/data", "/mnt/media data", "/by-hand", "/there", "/commented", "/no", "/short")
+    ]
 
     late = mounts.late(wanted, lambda path: tmp_path / path[1:], mountinfo(tmp_path, tmp_path / "there"))
 
-    assert late == ["/mnt/data", "/mnt/media data"]
+    assert late == ["/mnt/data", "/mnt/media data", "/short"]
 
 
 def test_without_fstab_nothing_comes_later(tmp_path: Path) -> None:

@@ -88,3 +88,64 @@ def test_standard_output_that_is_a_pipe_gets_it() -> None:
 def test_what_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(HostError, match="writing "):
         output.write(tmp_path / name, DATA, 0o600)
+
+
+OTHER = 65534
+
+
+@pytest.fixture
+def for_all(tmp_path: Path) -> Path:
+    """A folder like /tmp."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make what belongs to somebody else")
+    folder = tmp_path / "for-all"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["link", "link to a link", "pipe"])
+def test_what_another_user_has_put_there_in_a_folder_for_all_is_no_way_to_a_file(for_all: Path, kind: str) -> None:
+    victim, path = for_all.parent / "victim", for_all / "support.tar.gz"
+    victim.write_bytes(b"whole")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(victim)
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
+    named = path
+    if kind == "link to a link":
+        named = for_all.parent / "mine"
+        named.symlink_to(path)
+
+    with pytest.raises(HostError, match="another user's") as caught:
+        output.write(named, DATA, 0o600)
+
+    assert caught.value.next_step == "name a file in a folder of your own"
+    assert victim.read_bytes() == b"whole"
+
+
+def test_one_s_own_link_in_a_folder_for_all_is_followed(for_all: Path) -> None:
+    (for_all / "mine").symlink_to(for_all.parent / "file")
+
+    output.write(for_all / "mine", DATA, 0o600)
+
+    assert (for_all.parent / "file").read_bytes() == DATA
+
+
+def test_another_user_s_file_in_a_folder_for_all_is_replaced_and_not_written_into(for_all: Path) -> None:
+    path = for_all / "file"
+    path.write_bytes(b"")
+    os.chown(path, OTHER, OTHER)
+    with path.open("rb") as theirs:
+        output.write(path, DATA, 0o600)
+
+        assert theirs.read() == b""
+    assert (path.stat().st_uid, path.read_bytes()) == (os.geteuid(), DATA)
+
+
+def test_links_without_an_end_are_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    with pytest.raises(HostError, match="Too many levels of symbolic links"):
+        output.write(tmp_path / "loop", DATA, 0o600)

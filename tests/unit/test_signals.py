@@ -106,6 +106,68 @@ TAKING_A_LOCK = """
         except Interrupted as stopped:
             print(stopped.signal.name)
 """
+WHILE_A_STREAM_IS_CLOSED = """
+        import io, time
+        class Stream(io.RawIOBase):
+            @property
+            def closed(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return True
+        try:
+            Stream()
+            time.sleep(20)
+            print("went on")
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+"""
+TWO_AT_ONCE = """
+        import functools, threading, time, types
+        from agent.cli import stops
+        def hang_up(*_):
+            os.kill(os.getpid(), signal.SIGHUP)
+            return False
+        # While the first one is looked at the other comes.
+        stops._takes_a_lock = lambda frame, looks=stops._takes_a_lock: hang_up() or looks(frame)
+        lock = types.SimpleNamespace(
+            acquire=lambda: True,
+            release=lambda: None,
+            __enter__=functools.partial(os.kill, os.getpid(), signal.SIGTERM),
+            __exit__=lambda *_: print("given back"),
+        )
+        try:
+            with threading.Condition(lock):
+                print("taken")
+                time.sleep(20)
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+"""
+TAKING_LOGGING_S_LOCK = """
+        import functools, logging, time, types
+        logging._lock = types.SimpleNamespace(
+            acquire=functools.partial(os.kill, os.getpid(), signal.SIGTERM), release=lambda: print("given back")
+        )
+        try:
+            logging.addLevelName(3, "x")
+            time.sleep(20)
+        except Interrupted as stopped:
+            print(stopped.signal.name)
+        finally:
+            logging._lock = None
+"""
+WHEN_IT_IS_OVER = """
+        from types import SimpleNamespace
+        from agent.cli import context
+        from agent.errors import UsageError
+        class Steps:
+            def __iter__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return iter(())
+        def work(run):
+            raise UsageError("doing", "why", "next")
+        run = SimpleNamespace(recorder=SimpleNamespace(steps=Steps(), head=SimpleNamespace(command="init")))
+        ending = context._verdict(run, work, Stops())
+        print(ending.outcome, ending.exit_code)
+"""
 ENDLESS = """
         command = Command(argv=("sh", "-c", "echo $$ >&2; sleep 60; sleep 60"), env={"PATH": Secret("/usr/bin:/bin")})
         try:
@@ -143,6 +205,30 @@ def test_a_signal_that_came_into_a_destructor_is_not_lost() -> None:
 
 def test_a_lock_that_was_just_taken_is_given_back() -> None:
     assert agent(TAKING_A_LOCK) == ["taken", "given back", "SIGTERM"]
+
+
+def test_a_signal_that_came_while_a_stream_was_closed_is_not_lost() -> None:
+    assert agent(WHILE_A_STREAM_IS_CLOSED) == ["SIGTERM"]
+
+
+def test_another_signal_right_behind_the_first_does_not_raise_where_that_one_may_not() -> None:
+    assert agent(TWO_AT_ONCE) == ["taken", "given back", "SIGTERM"]
+
+
+def test_the_lock_of_logging_is_given_back() -> None:
+    assert agent(TAKING_LOGGING_S_LOCK) == ["given back", "SIGTERM"]
+
+
+def test_a_run_that_has_failed_is_told_as_that_whatever_signal_comes_then() -> None:
+    assert agent(WHEN_IT_IS_OVER) == ["failed 2"]
+
+
+def test_a_signal_is_put_off_and_comes_where_the_alarm_was_blocked_by_whoever_started_the_agent() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        assert agent(IN_A_DESTRUCTOR) == ["SIGTERM"]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_a_child_that_inherits_ignored_signals_is_ended_all_the_same() -> None:

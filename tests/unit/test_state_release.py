@@ -26,9 +26,7 @@ RELEASE = Release(
     images={"api": "sha256:1"},
     verified_at="2026-01-02T03:04:05+00:00",
 )
-STATE = State(
-    instance_id="i-1", applied={FILE.path: FILE}, releases=(RELEASE,), made=frozenset({"api/tls/privkey.pem"})
-)
+STATE = State(instance_id="i-1", applied={FILE.path: FILE}, releases=(RELEASE,), made={"api/tls/privkey.pem": "0a1b"})
 
 
 def mode(path: Path) -> int:
