@@ -162,6 +162,7 @@ VARS = {"api/vars.yaml": b"service: api"}
 
 @settings(deadline=None, max_examples=60)
 @given(old=BUNDLES, new=BUNDLES, local=LOCALS)
+@pytest.mark.slow
 def test_any_bundle_over_any_other_gives_the_new_one_and_leaves_the_files_of_the_host(
     old: Tree, new: Tree, local: Tree
 ) -> None:
@@ -313,6 +314,7 @@ SWAPPING = st.dictionaries(SWAPPED, CONTENTS, max_size=4).map(without_clashes)
 
 @settings(deadline=None, max_examples=80)
 @given(old=BUNDLES, new=BUNDLES, old_swapped=SWAPPING, new_swapped=SWAPPING, local=LOCALS)
+@pytest.mark.slow
 def test_undoing_gives_back_every_byte_and_mode_whatever_the_new_bundle_was(
     old: Tree, new: Tree, old_swapped: Tree, new_swapped: Tree, local: Tree
 ) -> None:
@@ -508,6 +510,7 @@ NEW = {"api/a": b"new", "api/b": b"old", "api/x/deep": b"a folder", "api/more": 
 HOST = {"api/tls/key.pem": b"mine", "common/data": b"mine"}
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_any_of_its_changes_is_undone_or_goes_on_and_ends_the_same() -> None:
     boundary = 0
     alive = True
@@ -536,6 +539,7 @@ def test_a_run_killed_before_any_of_its_changes_is_undone_or_goes_on_and_ends_th
     assert boundary > 30
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_undoes_is_undone_by_the_next() -> None:
     boundary = 0
     alive = True

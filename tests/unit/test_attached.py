@@ -70,6 +70,7 @@ def test_an_interrupt_is_left_to_the_terminal_and_what_comes_after_it_is_passed_
         assert agent.wait(20) == 3
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_command_is_being_started_leaves_none_behind(tmp_path: Path) -> None:
     chance = random.Random(1)
     for number in range(25):

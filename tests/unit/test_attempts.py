@@ -94,6 +94,7 @@ def test_what_stays_so_is_asked_once(code: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalServerError", 500)])
+@pytest.mark.slow
 def test_no_pause_is_begun_that_outlasts_the_run(code: str, status: int) -> None:
     deadline = seconds(3)
     with Loopback(lambda _: refusal(code, status)) as server, pytest.raises(ClientError, match=code):
@@ -103,6 +104,7 @@ def test_no_pause_is_begun_that_outlasts_the_run(code: str, status: int) -> None
     assert 2 <= len(server.requests) <= ATTEMPTS
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_listens_is_told_within_the_run_as_well() -> None:
     deadline = seconds(2)
     with pytest.raises(Exception, match="Could not connect"):
@@ -179,6 +181,7 @@ def test_what_is_tried_again_is_shown_while_it_is() -> None:
     assert any("AWS (GetParametersByPath, attempt 2: ThrottlingException)" in line for line in sink.lines)
 
 
+@pytest.mark.slow
 def test_the_timeline_has_a_call_by_its_name_with_its_attempts_and_its_end() -> None:
     replies = [refusal("ThrottlingException"), Reply(body=b"{}"), refusal("AccessDeniedException")]
     recorder = Recorder(HEAD, FakeClock(), [])
@@ -220,6 +223,7 @@ def test_the_sdk_makes_no_attempt_of_its_own() -> None:
     assert len(server.requests) == HASTY_ATTEMPTS
 
 
+@pytest.mark.slow
 def test_what_is_throttled_outlasts_the_attempts_and_the_retry_quota_of_the_sdk() -> None:
     replies = [refusal("ThrottlingException")] * 110 + [Reply(body=b"{}")]
     with Loopback(lambda _: replies.pop(0)) as server:

@@ -240,6 +240,7 @@ def test_a_refusal_names_action_and_object() -> None:
     assert "arn:aws:s3:::delphi-config/deployments/" in "\n".join(error.details)
 
 
+@pytest.mark.slow
 def test_a_failing_store_is_asked_again_by_the_sdk_and_every_try_is_counted() -> None:
     clock = FakeClock()
     store = Store(xml_error("SlowDown", 503), xml_error("InternalError", 500))

@@ -74,6 +74,7 @@ def test_help_and_status_load_nothing_heavy(tmp_path: Path, arguments: list[str]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+@pytest.mark.slow
 def test_a_module_does_nothing_when_it_is_imported(name: str) -> None:
     # In a clean process with an empty environment: no file is written, nothing is connected, started or threaded.
     code = """

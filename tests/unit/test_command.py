@@ -129,6 +129,7 @@ def test_a_child_that_talks_faster_than_it_is_heard_ends_at_the_deadline() -> No
     assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.slow
 def test_a_child_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 60' & echo $$ >> {pids}; wait; sleep 60"
@@ -193,6 +194,7 @@ class Enough(Exception):
 
 
 @pytest.mark.parametrize("script", ["echo started >&2; sleep 60", "yes >&2"], ids=["silent", "talking"])
+@pytest.mark.slow
 def test_who_watches_beside_a_child_may_end_it(script: str) -> None:
     looks: list[float] = []
 
@@ -270,6 +272,7 @@ def test_no_child_is_started_once_all_were_ended(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_grandchild_in_a_group_of_its_own_is_ended_with_a_child_that_has_to_go(tmp_path: Path) -> None:
     # Some versions of the docker command start a plugin like this.
     plugin = f"import os, time; os.setpgid(0, 0); open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()));"

@@ -254,6 +254,7 @@ TREES = st.recursive(
 
 @given(st.one_of(TREES.map(str), st.text(max_size=60), st.binary(max_size=60)))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_no_file_ends_in_a_traceback(tmp_path: Path, text: str | bytes) -> None:
     (tmp_path / "compose.yaml").write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
 

@@ -19,6 +19,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 
 
 @pytest.mark.parametrize("head", [HEAD, b"HTTP/1.1 200 OK\r\nX-Endless: "], ids=["body", "header"])
+@pytest.mark.slow
 def test_an_answer_that_trickles_ends_with_the_deadline(head: bytes) -> None:
     began = time.monotonic()
     with trickling_server(head) as url:

@@ -73,6 +73,7 @@ def test_the_child_of_a_killed_agent_ends_and_so_does_the_guardian(tmp_path: Pat
         assert gone_within(1.5, child, guardian)
 
 
+@pytest.mark.slow
 def test_a_child_that_ignores_sigterm_is_killed_after_two_seconds(tmp_path: Path) -> None:
     with agent(tmp_path, "trap '' TERM; echo $$ >&2; sleep 60; sleep 60") as (process, child, guardian):
         process.kill()

@@ -108,6 +108,7 @@ def test_of_a_hook_that_talks_much_the_beginning_and_the_end_of_each_output_are_
     assert run(tmp_path, commands, "seq 300; seq 201 >&2\n") == [*map(str, range(1, 202)), *map(str, range(1, 301))]
 
 
+@pytest.mark.slow
 def test_what_a_hook_said_at_the_end_is_told_when_it_is_stuck_too(tmp_path: Path, commands: SystemCommands) -> None:
     folder = planted(tmp_path, hook=f"{SCRIPT}seq 1000 >&2; exec sleep 60\n")
     told: list[str] = []
@@ -144,6 +145,7 @@ def test_a_hook_that_a_signal_ends_is_told_so(tmp_path: Path, commands: SystemCo
         run(tmp_path, commands, "kill -9 $$\n")
 
 
+@pytest.mark.slow
 def test_a_stuck_hook_ends_with_the_deadline_and_so_does_what_it_started(
     tmp_path: Path, commands: SystemCommands
 ) -> None:

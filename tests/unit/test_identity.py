@@ -232,6 +232,7 @@ def test_static_keys_that_hide_a_role_are_named_with_it(tmp_path: Path) -> None:
     assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 def test_looking_for_a_hidden_role_never_fails_and_does_not_take_long(tmp_path: Path) -> None:
     paths, began = machine(tmp_path, **NITRO), time.monotonic()
     with silent_server() as silent, Loopback(Service(token_status=403)) as disabled, Loopback(Service({})) as none:

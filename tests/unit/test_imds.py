@@ -173,6 +173,7 @@ def test_nobody_listening_is_diagnosed() -> None:
     assert "AWS_ACCESS_KEY_ID" in error.next_step
 
 
+@pytest.mark.slow
 def test_a_service_that_accepts_and_says_nothing_is_diagnosed_as_a_hop_limit() -> None:
     # The one test that waits for a real timeout: it is not an argument of the client.
     with silent_server() as url:
@@ -321,6 +322,7 @@ def test_the_timeline_names_no_role_and_no_tag() -> None:
     [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Endless: ", b""],
     ids=["body", "header", "status line"],
 )
+@pytest.mark.slow
 def test_an_answer_that_trickles_ends_with_the_bound_of_its_request(head: bytes) -> None:
     began = time.monotonic()
     with trickling_server(head) as url:

@@ -169,6 +169,7 @@ def by_compose(folder: Path, texts: list[str]) -> list[str] | None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["${C:-${B:-$A}}", "${C:-${A}", "$$${A}", "${A:-x} b ${A}", "${B:-{}} ${A}", '${B:-{"x"}} ${A}', "${\u017f}"])
 @example(["${B:-$${A}}", "${B:+${A}}${A:+y}", "${B-x:-y}", "${B:-x?y}", "${A}}", "${C?${B:-x}}", "${A?${C?no}}"])
+@pytest.mark.slow
 def test_compose_reads_every_text_in_the_same_way(folder: Path, texts: list[str]) -> None:
     taken: dict[str, str] = {}
     refused: list[str] = []

@@ -116,6 +116,7 @@ NESTED = st.recursive(
 @pytest.mark.skipif(JQ is None, reason="jq is not installed")
 @settings(max_examples=25, deadline=None)
 @given(st.lists(NESTED, min_size=20, max_size=40))
+@pytest.mark.slow
 def test_generated_values_print_as_jq_prints_them(values: list[str]) -> None:
     values = [value for value in values if value != "null"] or ["1"]
 

@@ -71,6 +71,7 @@ def test_a_child_that_a_killed_run_left_is_ended_and_named(tmp_path: Path) -> No
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     with session("sh", "-c", "trap '' TERM; echo; sleep 60; sleep 60") as child:
         assert child.stdout is not None

@@ -157,6 +157,7 @@ MOUNT = st.one_of(
 
 @given(st.one_of(st.lists(FILE, max_size=2), FILE), st.one_of(st.lists(MOUNT, max_size=2), MOUNT))
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.slow
 def test_the_schema_and_the_parser_agree(files: object, mounts: object) -> None:
     document = {"service": "media", "files": files, "mounts": mounts}
     told, unknown = _refusals(document)

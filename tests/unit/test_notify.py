@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from agent.report.notify import Notify
 from agent.report.record import Ending, Recorder
 from agent.secret import Redactor, Secret
@@ -89,6 +91,7 @@ def test_a_supervisor_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
     recorder.finish(Ending(outcome="verified", exit_code=0, text=""))
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_is_busy_for_seconds_still_hears_that_the_boot_is_ready(tmp_path: Path) -> None:
     # Each step is a message: more than its queue takes.
     most = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 100

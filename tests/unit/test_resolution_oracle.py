@@ -261,6 +261,7 @@ def settled(world: World) -> dict[str, str]:
     max_examples=5_000 if LONG else 300, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 @given(worlds())
+@pytest.mark.slow
 def test_the_environment_and_what_is_missing_are_the_oracles(world: World) -> None:
     oracle = Oracle(world)
     try:

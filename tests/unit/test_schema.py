@@ -113,6 +113,7 @@ def has_empty_variable(document: object) -> bool:
 @settings(max_examples=1500, deadline=None)
 @example({"service": "api", "variables": [{"name": "A", "secret": {"arn_from": "A", "key": ""}}]})
 @example({"service": "api", "variables": [{"name": "A", "secret": {"arn_from": "A", "type": "json", "key": 0}}]})
+@pytest.mark.slow
 def test_the_schema_and_the_parser_agree(document: object) -> None:
     assume(not has_empty_variable(document))
     agree(document)
@@ -120,6 +121,7 @@ def test_the_schema_and_the_parser_agree(document: object) -> None:
 
 @given(st.one_of(st.lists(st.one_of(CHECK, ANYTHING), max_size=2), ANYTHING), st.one_of(st.booleans(), SCALARS))
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.slow
 def test_the_schema_and_the_parser_agree_about_checks(checks: object, irreversible: object) -> None:
     agree({"service": "api", "checks": checks, "irreversible": irreversible})
 

@@ -298,6 +298,7 @@ FILES = st.one_of(
 )
 @example(["n=1", "export n"])
 @given(st.lists(FILES, min_size=30, max_size=40))
+@pytest.mark.slow
 def test_generated_files_read_as_bash_reads_them_and_run_nothing(tmp_path: Path, texts: list[str]) -> None:
     # CRLF is one of the two things that are read differently on purpose: bash gets the file without any.
     files = [re.sub(rb"\r+\n", b"\n", text.encode("utf-8", "surrogateescape")) for text in texts]

@@ -231,6 +231,7 @@ def test_a_signal_is_put_off_and_comes_where_the_alarm_was_blocked_by_whoever_st
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@pytest.mark.slow
 def test_a_child_that_inherits_ignored_signals_is_ended_all_the_same() -> None:
     began = time.monotonic()
     pid, error = agent(ENDLESS, "SIGHUP", "SIGINT", "SIGTERM")

@@ -148,6 +148,7 @@ def test_what_is_below_the_level_is_not_logged() -> None:
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
+@pytest.mark.slow
 def test_cleaning_keeps_everything_that_is_no_secret(value: object) -> None:
     assert value == clean(value, Redactor())
 

@@ -432,6 +432,7 @@ def test_a_link_that_leads_nowhere_is_something_that_would_be_replaced(world: Wo
 # --- a bundle that is replaced meanwhile
 
 
+@pytest.mark.slow
 def test_one_answer_that_does_not_come_holds_up_no_other_object(world: World) -> None:
     names = [f"api/{number:03}" for number in range(40)]
     world.upload(dict.fromkeys(names, b"x"))

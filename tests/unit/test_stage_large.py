@@ -11,6 +11,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.unit import children
 
 LONG = os.environ.get("DELPHI_LONG") == "1"
@@ -127,6 +129,7 @@ def staged(sizes: Mapping[str, int], root: Path) -> dict[str, float]:
     return report
 
 
+@pytest.mark.slow
 def test_many_objects_take_bounded_memory_and_are_not_fetched_again(tmp_path: Path) -> None:
     report = staged({f"folder{number % 97}/file{number:05}": number % 700 for number in range(MANY)}, tmp_path)
 

@@ -84,6 +84,7 @@ def unread() -> int:
 
 @pytest.mark.parametrize("unbuffered", [False, True], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.slow
 def test_data_that_a_full_disk_does_not_take_is_an_error_of_the_host(
     root: Path, command: list[str], *, unbuffered: bool
 ) -> None:
@@ -100,6 +101,7 @@ def test_data_that_a_full_disk_does_not_take_is_an_error_of_the_host(
 
 @pytest.mark.parametrize("unbuffered", [False, True], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.slow
 def test_a_reader_that_is_gone_ends_a_command_quietly_as_it_ends_other_tools(
     root: Path, command: list[str], *, unbuffered: bool
 ) -> None:

@@ -68,6 +68,7 @@ def composed(scanner: str, documents: Sequence[str] = DOCUMENTS) -> list[object]
     return told
 
 
+@pytest.mark.slow
 def test_the_scanner_in_python_stops_at_the_bounds_and_reads_the_rest() -> None:
     told = composed("python")
 
@@ -93,6 +94,7 @@ def test_what_is_wrong_is_told_with_the_character_and_without_the_names_of_the_f
 
 
 @pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="this PyYAML has no libyaml")
+@pytest.mark.slow
 def test_that_of_libyaml_does_the_same() -> None:
     assert composed("libyaml") == composed("python")
 
