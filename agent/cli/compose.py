@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent import inquiry
+from agent.cli import stops
 from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
 from agent.compose_file import project_file
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace, surroundings: Surroundings) -> int:
             opened = _open(made, asked, kept, private, pulls=bool(_PULLING.intersection(words)))
             own = {name: Secret(surroundings.environ[name]) for name in _FROM_TERMINAL if name in surroundings.environ}
             command = replace(opened, env={**own, **opened.env}).command(*words)
+            stops.settle()
             code = attached.run(command)
         finally:
             files.erase_folder(private)

@@ -6,11 +6,11 @@ import argparse
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from typing import NoReturn
 
 from agent import inquiry
+from agent.cli import stops
 from agent.cli.context import conclude
 from agent.cli.terminal import Surroundings
 from agent.errors import HostError, UsageError, combine
@@ -48,9 +48,7 @@ def _become(words: list[str], environ: Mapping[str, str]) -> NoReturn:
 
     Raises `OSError` when it cannot be run.
     """
-    # A signal that `Stops` has put off would come to the command, as the alarm that ends it.
-    while signal.getitimer(signal.ITIMER_REAL)[0]:
-        time.sleep(0.001)
+    stops.settle()  # else it came to the command, as an alarm that ends it
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
     try:
         os.execvpe(words[0], words, environ)  # noqa: S606 - that is the command's purpose

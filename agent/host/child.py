@@ -15,6 +15,7 @@ from collections.abc import Callable
 from agent.host import processes
 from agent.host.clock import Deadline
 from agent.host.leftovers import KILL_SECONDS, TERM_SECONDS, Session
+from agent.host.side_by_side import WAKE_SECONDS
 
 # The most that is kept of each stream: a compose model of 1,000 services is under 4 MiB.
 KEEP_BYTES = 32 << 20
@@ -94,7 +95,7 @@ class Child:
                 if stream is not None:
                     selector.register(stream.fileno(), selectors.EVENT_READ, name)
             while selector.get_map():
-                ready = selector.select(min(deadline.left(), listener.pause()))
+                ready = selector.select(min(deadline.left(), listener.pause(), WAKE_SECONDS))
                 # A child that talks faster than it is heard is always ready.
                 if deadline.left() <= 0:
                     raise TimeoutError

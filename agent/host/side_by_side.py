@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar, cast
 
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 # After one job failed the others get this long to end: a boot that fails should name all its faults, not the first.
 GRACE_SECONDS = 3.0
+# A signal that comes right before a thread goes to sleep is only heard when that one wakes up.
+WAKE_SECONDS = 1.0
 
 
 class SideBySide:
@@ -52,10 +55,10 @@ class SideBySide:
         if error is not None:
             self.lose_patience()
         with self.changed:
-            self.changed.wait_for(self._all_done_or_one_failed, self._patience.left())
+            self._wait(self._all_done_or_one_failed)
             if self._failures():
                 self.lose_patience()
-                self.changed.wait_for(self._all_done, self._patience.left())
+                self._wait(self._all_done)
         self._raise_all(error)
 
     def lose_patience(self) -> None:
@@ -66,12 +69,18 @@ class SideBySide:
     def wait_for(self, job: Job[T]) -> None:
         """Return when `job` is done; raise the errors so far when another job has failed and the grace is over."""
         with self.changed:
-            self.changed.wait_for(lambda: job.done or self._failures(), self._patience.left())
+            self._wait(lambda: job.done or bool(self._failures()))
             if not job.done and self._failures():
                 self.lose_patience()
-                self.changed.wait_for(lambda: job.done, self._patience.left())
+                self._wait(lambda: job.done)
         if not job.done:
             raise combine(self._failures()) if self._failures() else self.deadline.exceeded(job.doing)
+
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        """As `Condition.wait_for`, and no signal waits for its end; `changed` is held."""
+        end = time.monotonic() + self._patience.left()
+        while not is_over() and (left := end - time.monotonic()) > 0:
+            self.changed.wait(min(left, WAKE_SECONDS))
 
     def _all_done(self) -> bool:
         return all(job.done for job in self._jobs)

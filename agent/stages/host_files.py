@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from agent.errors import ManifestError
+from agent.errors import HostError, ManifestError
 from agent.host import files
 from agent.host.side_by_side import within
 from agent.report import record
@@ -142,24 +142,38 @@ def remove_undeclared(
 ) -> tuple[State, tuple[str, ...]]:
     """Remove what an earlier manifest of this role had made from variables and this one does not name, once verified.
 
-    A file stays that a service mounts by its own name (without it the engine would make a folder in its place), and
-    one that Compose reads. So does one that holds something else by now: it is its writer's. Returns the paths of what
-    was removed, too.
+    A file stays that a service mounts by its own name (without it the engine would make a folder in its place), or that
+    the compose files name. So does one that holds something else by now: it is its writer's, and forgotten here; and
+    one of which that cannot be said. Returns the paths of what was removed, too.
     """
     declared, services = declared_paths(role, parsed.files), run.host.paths.services
     # What a bundle brings by now is its own.
-    former = {path for path in kept.made if path.startswith(f"{role}/") and path not in declared | kept.applied.keys()}
+    made = {path: digest for path, digest in kept.made.items() if path not in kept.applied}
+    former = {path: made[path] for path in made if path.startswith(f"{role}/") and path not in declared}
     if not former:
-        return replace(kept, made={path: made for path, made in kept.made.items() if path not in kept.applied}), ()
-    from agent.stages.compose_reads import read_by_compose  # noqa: PLC0415 - a dozen modules that few runs need
+        return replace(kept, made=made), ()
+    from agent.stages.compose_reads import named_by_compose  # noqa: PLC0415 - a dozen modules that few runs need
 
-    key = fingerprints.make_key(run.host.paths.state)
-    needed = mounted(model, services) | read_by_compose(services, role)
-    written = {path for path in former if file_digests.of_live_content(path, services, key) == kept.made[path]}
-    gone = tuple(sorted(written - needed))
+    found = {path: _now(run, path, digest) for path, digest in former.items()}
+    needed = mounted(model, services) | named_by_compose(services, role, former)
+    gone = tuple(sorted(path for path, what in found.items() if what == "ours" and path not in needed))
     files.remove_below(services, gone, kept.folders - needed)
-    over = {*gone, *(former - written), *kept.applied}
-    return replace(kept, made={path: made for path, made in kept.made.items() if path not in over}), gone
+    over = {*gone, *(path for path, what in found.items() if what == "theirs")}
+    return replace(kept, made={path: digest for path, digest in made.items() if path not in over}), gone
+
+
+def _now(run: Run, path: str, written: str) -> Literal["ours", "theirs", "unknown"]:
+    """Whose the file is of which `written` is remembered."""
+    try:
+        key = fingerprints.read_key(run.host.paths.state)
+        live = None if key is None else file_digests.of_live_content(path, run.host.paths.services, key)
+    except HostError:
+        return "unknown"
+    if live is not None and live == written:
+        return "ours"
+    if key is None or (live is not None and written and not file_digests.by_one_key(live, written)):
+        return "unknown"
+    return "theirs"
 
 
 def mounted(model: Model, services: Path) -> set[str]:

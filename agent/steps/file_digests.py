@@ -33,8 +33,14 @@ def digests_of_live(paths: Iterable[str], services: Path, key: Secret) -> dict[s
 
 
 def of_content(path: str, content: bytes, key: Secret) -> str:
-    """A keyed digest of what a file holds, whatever its mode and owner are."""
-    return _digest(key, path, 0, (0, 0), content)
+    """A keyed digest of what a file holds, whatever its mode and owner are; it begins with which key it was."""
+    which = hmac.digest(bytes.fromhex(key.reveal()), b"key", "sha256").hex()[:SHORT]
+    return f"{which}:{_digest(key, path, 0, (0, 0), content)}"
+
+
+def by_one_key(one: str, other: str) -> bool:
+    """Whether two of `of_content` can be compared."""
+    return one.partition(":")[0] == other.partition(":")[0]
 
 
 def of_live_content(path: str, services: Path, key: Secret) -> str | None:

@@ -74,8 +74,9 @@ def begin(
     for parent in sorted(touched):
         with files.naming(f"writing {parent}"):
             files.sync_folder(parent)
-    folders = opened.folders if opened else ()
-    return Journal(release=release, applying=True, originals=originals, folders=folders), tuple(edits)
+    folders, former = (opened.folders, opened.made) if opened else ((), None)
+    journal = Journal(release=release, applying=True, originals=originals, folders=folders, made=former)
+    return journal, tuple(edits)
 
 
 def _is_absent(name: str) -> bool:

@@ -106,8 +106,8 @@ def _read(document: Mapping[str, Any]) -> State:
 
 
 def _made(item: Mapping[str, str] | list[str]) -> dict[str, str]:
-    """An earlier version of this schema has the paths alone."""
-    return dict.fromkeys(item, "") if isinstance(item, list) else {path: str(digest) for path, digest in item.items()}
+    """An earlier version of this schema has the paths alone: what was written there is not known."""
+    return dict.fromkeys(item, "?") if isinstance(item, list) else {path: str(digest) for path, digest in item.items()}
 
 
 def _known(kind: type, item: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.unit import children
 from tests.unit.test_bootstrap import GOOD
@@ -65,13 +68,42 @@ PUT_OFF = """
     from agent.cli.stops import Stops
     from agent.errors import Interrupted
 
+    class Ends:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
     Stops().watch()
-    signal.setitimer(signal.ITIMER_REAL, 0.002)
-    execute._become(["sh", "-c", "sleep 0.1; echo it is whole"], dict(PATH=os.defpath))
+    try:
+        Ends()
+        execute._become(["echo", "it has begun"], dict(PATH=os.defpath))
+    except Interrupted as stopped:
+        print(stopped.signal.name)
+"""
+LIMITED = """
+    import os, signal, sys, time
+    from agent.cli import execute
+    from agent.cli.stops import Stops
+    from agent.errors import Interrupted
+
+    signal.alarm(1)
+    Stops().watch()
+    try:
+        time.sleep(float(sys.argv[1]))
+        execute._become(["sleep", "20"], dict(PATH=os.defpath))
+    except Interrupted as stopped:
+        print(stopped.signal.name)
 """
 
 
-def test_an_alarm_of_the_agent_s_own_does_not_come_to_the_command() -> None:
-    ended = children.python(PUT_OFF)
+def test_a_signal_that_was_put_off_is_raised_before_the_command_begins() -> None:
+    assert children.python(PUT_OFF).out == "SIGTERM\n"
 
-    assert (ended.status, ended.out) == (0, "it is whole\n")
+
+@pytest.mark.slow
+def test_an_alarm_that_the_caller_has_set_limits_the_command_and_the_agent_before_it() -> None:
+    began = time.monotonic()
+
+    command, before = children.python(LIMITED, arguments=["0"]), children.python(LIMITED, arguments=["20"])
+
+    assert (command.status, before.out) == (-signal.SIGALRM, "SIGALRM\n")
+    assert time.monotonic() - began < 15

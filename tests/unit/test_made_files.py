@@ -12,7 +12,7 @@ from agent.host.paths import Paths
 from agent.report.record import Recorder
 from agent.run import Run
 from agent.stages import host_files
-from agent.steps import state, undo
+from agent.steps import fingerprints, journal, state, undo
 from agent.steps.compose import Model
 from agent.steps.host_files import HostFile, Ready
 from agent.steps.service import Service
@@ -133,10 +133,13 @@ def test_a_file_that_a_service_mounts_by_its_name_stays(run: Run) -> None:
     [
         ("services: {api: {image: x, env_file: [tls/key.pem]}}\n", b"A=1\n"),
         ("include: [tls/key.pem]\n", b"services: {api: {image: x}}\n"),
+        ("services: {api: {image: x, env_file: ['${WHERE}/key.pem']}}\n", b"A=1\n"),
+        ("services: {api: {image: x, label_file: /opt/services/api/tls/key.pem}}\n", b"A=1\n"),
+        ("include: [{path: other.yaml, env_file: tls/key.pem}]\n", b"A=1\n"),
         ("services: {api: {extends: {file: tls/key.pem, service: api}}}\n", b"services: {api: {image: x}}\n"),
     ],
 )
-def test_a_file_that_compose_reads_stays(run: Run, compose: str, content: bytes) -> None:
+def test_a_file_that_the_compose_files_name_stays(run: Run, compose: str, content: bytes) -> None:
     (run.host.paths.services / "api/compose.yaml").write_text(compose)
     kept, _ = verified(run, write(run, State(instance_id="i"), content), WITH)
 
@@ -163,4 +166,46 @@ def test_a_state_that_knows_only_the_paths_is_read(tmp_path: Path) -> None:
     assert '"made": {"api/a": "0a"}' in path.read_text()
     path.write_text(path.read_text().replace('{"api/a": "0a"}', '["api/a"]'))
 
-    assert state.load(folder, "i")[0].made == {"api/a": ""}
+    assert state.load(folder, "i")[0].made == {"api/a": "?"}
+
+
+def test_what_was_remembered_without_its_content_stays_for_an_image_to_lose_it(run: Run) -> None:
+    write(run, State(instance_id="i"))
+
+    kept, gone = verified(run, State(instance_id="i", made={"api/tls/key.pem": "?"}), WITHOUT)
+
+    assert (live(run).exists(), gone, kept.made) == (True, (), {"api/tls/key.pem": "?"})
+
+
+@pytest.mark.parametrize("key", ["none", "another", "unreadable"])
+def test_a_file_that_is_remembered_by_a_key_that_is_gone_stays_for_an_image_to_lose_it(run: Run, key: str) -> None:
+    kept, _ = verified(run, write(run, State(instance_id="i")), WITH)
+    fingerprints.forget_key(run.host.paths.state)
+    if key == "another":
+        fingerprints.make_key(run.host.paths.state)
+    elif key == "unreadable":
+        (run.host.paths.state / "fingerprint.key").write_text("nonsense")
+
+    after, gone = verified(run, kept, WITHOUT)
+
+    assert (live(run).exists(), gone, after.made) == (True, (), kept.made)
+
+
+def test_by_another_key_it_is_remembered_anew_as_soon_as_it_is_declared(run: Run) -> None:
+    kept, _ = verified(run, write(run, State(instance_id="i")), WITH)
+    fingerprints.forget_key(run.host.paths.state)
+    kept, _ = verified(run, write(run, kept), WITH)
+
+    assert verified(run, kept, WITHOUT)[1] == ("api/tls/key.pem",)
+
+
+def test_a_transaction_over_several_attempts_leads_back_to_what_was_made_before_the_first(run: Run) -> None:
+    first, _ = verified(run, write(run, State(instance_id="i")), WITH)
+    kept = write(run, first, b"of one attempt")
+    paths = run.host.paths
+    kept = replace(kept, journal=journal.begin(kept, ["api/compose.yaml"], paths.services, paths.state)[0])
+    kept = write(run, kept, b"of another")
+
+    back = undo.undo(kept, paths.services, paths.state).state
+
+    assert (live(run).read_bytes(), back.made) == (b"the key", first.made)
