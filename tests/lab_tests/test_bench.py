@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.cases import QUICK_TIMES
 from tests.lab.host import CHECKOUT
 
 # What `env` asks for in the small world: 40 parameters are four pages; the three secrets and the external one a batch.
@@ -28,8 +29,10 @@ def test_it_counts_the_calls_of_the_agent_and_of_the_scripts_and_shows_them(tmp_
 
     assert done.returncode == 0, done.stderr
     [result] = json.loads(kept.read_text())["results"]
-    [ours], [theirs] = result["samples"]["agent"], result["samples"]["scripts"]
-    assert ours["calls"] == AGENT
+    # On a quick machine there are more rounds than it was asked for; each has the same counts.
+    [ours, *others], [theirs, *_] = result["samples"]["agent"], result["samples"]["scripts"]
+    assert len(others) + 1 in {1, QUICK_TIMES}
+    assert [sample["calls"] for sample in (ours, *others)] == [AGENT] * (len(others) + 1)
     assert theirs["calls"] == SCRIPTS
     # The AWS CLI is a process for every call: one connection each, and three questions to the metadata service.
     assert theirs["connections"] == 6
