@@ -32,7 +32,7 @@ def mend(lab: Lab, hosts: str) -> None:
     lab.registry.clear_faults()
     lab.registry.start()
     lab.registry.wait_ready()
-    lab.machine.path("/etc/hosts").write_text(hosts)
+    faults_registry.mend(lab, hosts)
     lab.imds.reset()
     lab.imds.start()
     lab.imds.wait_ready()

@@ -33,6 +33,19 @@ def _after_a_while(plant: Callable[[Lab], None]) -> Callable[[Lab], None]:
     return planted
 
 
+def mend(lab: Lab, hosts: str) -> None:
+    """Make the machine's /etc/hosts as it was; where the registry was hidden, wait until the engine sees it again."""
+    path = lab.machine.path("/etc/hosts")
+    was_hidden = _lines_of_the_registry(path.read_text()) != _lines_of_the_registry(hosts)
+    path.write_text(hosts)
+    if was_hidden:
+        time.sleep(_REMEMBERED_SECONDS)
+
+
+def _lines_of_the_registry(hosts: str) -> list[str]:
+    return [line for line in hosts.splitlines() if REGISTRY in line]
+
+
 def _spoils(kind: str) -> Callable[[Lab], None]:
     def plant(lab: Lab) -> None:
         lab.registry.watch()
