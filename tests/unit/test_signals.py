@@ -120,27 +120,17 @@ WHILE_A_STREAM_IS_CLOSED = """
         except Interrupted as stopped:
             print(stopped.signal.name)
 """
-TWO_AT_ONCE = """
-        import functools, threading, time, types
+TWO_AT_ONCE = (
+    """
         from agent.cli import stops
-        def hang_up(*_):
+        def hang_up():
             os.kill(os.getpid(), signal.SIGHUP)
             return False
         # While the first one is looked at the other comes.
         stops._takes_a_lock = lambda frame, looks=stops._takes_a_lock: hang_up() or looks(frame)
-        lock = types.SimpleNamespace(
-            acquire=lambda: True,
-            release=lambda: None,
-            __enter__=functools.partial(os.kill, os.getpid(), signal.SIGTERM),
-            __exit__=lambda *_: print("given back"),
-        )
-        try:
-            with threading.Condition(lock):
-                print("taken")
-                time.sleep(20)
-        except Interrupted as stopped:
-            print(stopped.signal.name)
 """
+    + TAKING_A_LOCK
+)
 TAKING_LOGGING_S_LOCK = """
         import functools, logging, time, types
         logging._lock = types.SimpleNamespace(
