@@ -39,7 +39,7 @@ class Sdk:
         self._session: Session | None = None
         self._renewing, self._renewed = threading.Lock(), -math.inf
 
-    def client(self, service: str, config: Config) -> Any:  # noqa: ANN401 - as botocore has it
+    def client(self, service: str, config: Config) -> Any:  # noqa: ANN401 - botocore makes the classes of its clients as it runs: they have no type
         """A new client; `BootstrapError` where the region or the address that it is given makes none."""
         from botocore.exceptions import BotoCoreError
 
@@ -62,7 +62,7 @@ class Sdk:
                 " agent's own environment has of them",
             ) from error
 
-    def held(self) -> Any:  # noqa: ANN401 - as botocore has it
+    def held(self) -> Any:  # noqa: ANN401 - botocore ships no types, and either of two of its classes it may be
         """The run's credentials as botocore holds them."""
         return self._made().get_credentials()
 

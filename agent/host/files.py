@@ -95,6 +95,11 @@ def parents_below(top: Path, path: str) -> list[Path]:
     return list((top / path).parents[:depth])[::-1]
 
 
+def behind_a_link(top: Path, path: str) -> bool:
+    """Whether a link took the place of a folder: what lies behind it is somebody else's, and not for root to touch."""
+    return any(parent.is_symlink() for parent in parents_below(top, path))
+
+
 def remove_below(top: Path, paths: Iterable[str], folders_too: Collection[str]) -> None:
     """Unlink files below `top`, and remove those of `folders_too` that this leaves empty, but for the outermost.
 

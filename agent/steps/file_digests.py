@@ -46,7 +46,7 @@ def by_one_key(one: str, other: str) -> bool:
 def of_live_content(path: str, services: Path, key: Secret) -> str | None:
     """The same of the file on the host; None where none is, or only behind a link."""
     live = services / path
-    if any(place.is_symlink() for place in (live, *files.parents_below(services, path))) or not live.is_file():
+    if files.behind_a_link(services, path) or live.is_symlink() or not live.is_file():
         return None
     with files.naming(f"reading {live}"):
         return of_content(path, live.read_bytes(), key)

@@ -28,7 +28,8 @@ class State:
     """Everything that is kept. `applied` are the files now in place that a bundle brought, verified or not.
 
     `made` are the paths of files that are made from variables (`files:` of a manifest), which may hold secrets, each
-    with a keyed digest of what was written there; empty for one that was there already, as it was wanted.
+    with a keyed digest of what was written there; empty for one that was there already, as it was wanted,
+    and `?` where that is not known.
     `folders` are those that the agent made for them: no other folder is ever removed.
     `bootstrap` is what a verified release has still to write to the bootstrap file: name, old and new value.
     """

@@ -150,8 +150,7 @@ def _brought(paths: Paths, kept: State) -> Iterator[Removed]:
 
 def _is_there(services: Path, path: str) -> bool:
     """Whether the file is there, and not behind a folder that is a link: what is there is somebody else's."""
-    behind = any(folder.is_symlink() for folder in files.parents_below(services, path))
-    return not behind and (services / path).is_file()
+    return not files.behind_a_link(services, path) and (services / path).is_file()
 
 
 def _emptied(paths: Paths, folder: Path, but: Path | None) -> Iterator[Removed]:

@@ -62,7 +62,7 @@ def _keep_edit(services: Path, path: str, kept: Path, original: Original, now: B
     """Keep what somebody made of a file since it was replaced; None when it is what this or the former release has."""
     live = services / path
     with files.naming(f"keeping {live}"):
-        if original.made or live.is_symlink() or not live.is_file() or _behind_a_link(services, path):
+        if original.made or live.is_symlink() or not live.is_file() or files.behind_a_link(services, path):
             return None
         known = {original.sha256, now.sha256 if now else ""}
         if files.sha256(live) in known:
@@ -71,11 +71,6 @@ def _keep_edit(services: Path, path: str, kept: Path, original: Original, now: B
         files.make_folder(free.parent, 0o700)
         copy(live, free)
         return free
-
-
-def _behind_a_link(services: Path, path: str) -> bool:
-    """Whether a link took the place of a folder: what lies behind it is not the bundle's, nor for root to write to."""
-    return any(parent.is_symlink() for parent in files.parents_below(services, path))
 
 
 def _is_put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
@@ -89,7 +84,7 @@ def _is_put_back(kept: Path, services: Path, path: str, original: Original) -> b
 def _put_back(kept: Path, services: Path, path: str, original: Original) -> bool:
     """Whether the former content is in its place now."""
     live = services / path
-    if _behind_a_link(services, path):
+    if files.behind_a_link(services, path):
         return False
     with files.naming(f"putting {live} back"):
         there = live.is_file() and not live.is_symlink() and files.sha256(live) == original.sha256
